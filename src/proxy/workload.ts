@@ -1,0 +1,19 @@
+/** One enrolled pod as the data plane of a worker holds it. */
+import type { Table } from '../mesh/table.ts';
+
+export interface WorkloadHandle {
+  /** `ns/name`. */
+  readonly id: string;
+  /** The table in force; replaced when the configuration changes. An exchange keeps the one it started with. */
+  table: Table;
+  /** Sockets born in the pod's network namespace. */
+  readonly sockets: SocketFactory;
+}
+
+/** Makes unconnected sockets in one pod's network namespace. */
+export interface SocketFactory {
+  /** A socket exempt from capture, for a connection to anywhere; returns its fd. */
+  outbound(family: 4 | 6): number;
+  /** A socket for a connection to the pod's own application that carries the client's address; returns its fd. */
+  inbound(family: 4 | 6, clientAddress: string): number;
+}
