@@ -1,5 +1,7 @@
 /** One enrolled pod as the data plane of a worker holds it. */
 import type { Table } from '../mesh/table.ts';
+import type { Connection } from './connection.ts';
+import type { Service } from './exchange.ts';
 
 export interface WorkloadHandle {
   /** `ns/name`. */
@@ -8,6 +10,8 @@ export interface WorkloadHandle {
   table: Table;
   /** Sockets born in the pod's network namespace. */
   readonly sockets: SocketFactory;
+  /** The stack that serves exchanges meant for this pod's own application: for inbound connections, and for `local` upstreams. */
+  inbound(connection: Connection): Service;
 }
 
 /** Makes unconnected sockets in one pod's network namespace. */

@@ -1,0 +1,21 @@
+/** What every part of a worker's data plane is given: the outside world, and nothing else. */
+import type { Clock } from '../core/clock.ts';
+import type { Logger } from '../core/log.ts';
+import type { Random } from '../core/random.ts';
+import type { Telemetry } from '../telemetry/telemetry.ts';
+import type { Dialer } from './upstream.ts';
+import type { WorkloadHandle } from './workload.ts';
+
+export interface DataPlane {
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log: Logger;
+  readonly telemetry: Telemetry;
+  readonly dialer: Dialer;
+  /** Addresses of a name, for clusters that are discovered by DNS. Rejects when it cannot be resolved. */
+  readonly resolve: (name: string) => Promise<readonly string[]>;
+  /** The enrolled pods of this node, by `ns/name`. */
+  readonly workloads: ReadonlyMap<string, WorkloadHandle>;
+  /** True while the agent ends: answers then say `Connection: close`. */
+  readonly draining: () => boolean;
+}
