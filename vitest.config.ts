@@ -2,7 +2,6 @@ import { defineConfig } from 'vitest/config';
 
 export default defineConfig({
   test: {
-    include: ['test/**/*.test.ts'],
     // Suites that make network namespaces, attach BPF programs or measure shares run one at a time, so that a failure names its own cause.
     projects: [
       {

@@ -19,7 +19,15 @@ export interface Table {
   /** The workload class: workloads with the same class share one table. */
   readonly workloadClass: string;
   readonly outbound: OutboundTable;
+  /** What the workload's own ports are for, by container port. A port that is not here is sniffed and has no service. */
+  readonly inbound: ReadonlyMap<number, InboundPort>;
   readonly clusters: ReadonlyMap<string, ClusterSpec>;
+}
+
+/** A port of the workload that some Service leads to (the oldest one, where several do). */
+export interface InboundPort {
+  readonly protocol: Protocol;
+  readonly service: ServiceRef;
 }
 
 export interface OutboundTable {
