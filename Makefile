@@ -1,0 +1,39 @@
+# The commands of the house. `make setup` is idempotent; the others run it first where something is missing.
+SHELL := /bin/bash
+NODE := node_modules/.bin/node
+.DEFAULT_GOAL := help
+
+.PHONY: help setup demo test check bench build bpf clean
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: ## install what Orlop needs (Debian packages, npm packages, BPF objects)
+	@scripts/setup.sh
+
+.setup-done: package.json package-lock.json scripts/setup.sh $(wildcard bpf/*.c bpf/*.h)
+	@scripts/setup.sh
+	@touch $@
+
+demo: .setup-done build ## a mesh of two nodes with bookinfo, routed by Istio's YAML (KEEP=1 leaves it running)
+	@bin/orlop demo $(if $(KEEP),--keep)
+
+test: .setup-done build ## every test, with network namespaces and both backends (needs root)
+	@$(NODE) scripts/test.ts
+
+check: .setup-done ## types, lint, dead code, layers
+	@node_modules/.bin/tsc --noEmit
+	@node_modules/.bin/oxlint --type-aware --deny-warnings
+	@node_modules/.bin/knip
+	@$(NODE) node_modules/vitest/vitest.mjs run --project unit test/layers.test.ts
+
+bench: .setup-done build ## side by side with nginx, haproxy and Envoy
+	@bench/setup.sh
+	@$(NODE) bench/run.ts $(ARGS)
+
+build: .setup-done ## compile src/ to dist/
+	@node_modules/.bin/tsc -p tsconfig.build.json
+
+clean: ## remove what was built
+	@rm -rf dist bench/out .setup-done
+	@$(MAKE) -s -C bpf clean

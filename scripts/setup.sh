@@ -1,0 +1,51 @@
+#!/usr/bin/env bash
+# Installs what Orlop needs on a Debian 12 machine and builds the BPF programs. Safe to run again: it does only what is missing.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+say() { printf '\033[1m==>\033[0m %s\n' "$*"; }
+fail() { printf 'setup: %s\n' "$*" >&2; exit 1; }
+
+[ "$(uname -s)" = Linux ] || fail "Orlop runs on Linux; this is $(uname -s)"
+[ "$(id -u)" = 0 ] || fail "needs root (network namespaces, BPF, packages): run 'sudo make setup'"
+command -v node >/dev/null || fail "needs any Node >= 20 to install npm packages (apt-get install nodejs npm, or nodejs.org); everything then runs on the pinned Node"
+node_major=$(node -p 'process.versions.node.split(".")[0]')
+[ "$node_major" -ge 20 ] || fail "needs Node >= 20 to install npm packages; this is $(node --version)"
+kernel=$(uname -r | cut -d. -f1,2)
+[ "$(printf '%s\n5.15\n' "$kernel" | sort -V | head -n 1)" = 5.15 ] || fail "needs Linux >= 5.15; this is $(uname -r)"
+
+# package:what it is looked up by
+debian=(iptables:iptables nftables:nft clang:clang llvm:llvm-strip bpftool:bpftool iproute2:ip make:make curl:curl
+  tcpdump:tcpdump openssl:openssl procps:sysctl prometheus:promtool nginx-light:nginx redis-server:redis-server)
+missing=()
+for entry in "${debian[@]}"; do
+  PATH="$PATH:/usr/sbin:/sbin" command -v "${entry#*:}" >/dev/null || missing+=("${entry%%:*}")
+done
+[ -e /usr/include/bpf/bpf_helpers.h ] || missing+=(libbpf-dev)
+if [ "${#missing[@]}" -gt 0 ]; then
+  command -v apt-get >/dev/null || fail "missing: ${missing[*]}; this is not Debian, install them by hand and run again"
+  say "Debian packages: ${missing[*]}"
+  export DEBIAN_FRONTEND=noninteractive
+  # The lab starts its own servers inside its namespaces; the packages' services must not take the machine's ports.
+  policy=/usr/sbin/policy-rc.d
+  if [ ! -e "$policy" ]; then
+    printf '#!/bin/sh\nexit 101\n' > "$policy"
+    chmod +x "$policy"
+    trap 'rm -f /usr/sbin/policy-rc.d' EXIT
+  fi
+  apt-get update -qq
+  apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+fi
+
+if [ ! -e node_modules/.package-lock.json ] || [ package-lock.json -nt node_modules/.package-lock.json ]; then
+  say "npm packages (pinned by package-lock.json)"
+  npm ci --no-audit --no-fund --loglevel=error
+fi
+[ -x node_modules/node/bin/node ] || fail "the pinned Node did not install; try: rm -rf node_modules && make setup"
+
+say "BPF programs"
+make -s -C bpf
+
+mountpoint -q /sys/fs/bpf || mount -t bpf bpf /sys/fs/bpf || say "no BPF filesystem could be mounted: only --redirect iptables will work"
+touch .setup-done
+say "ready: make demo, make test"
