@@ -1,0 +1,32 @@
+/** Opaque bytes, one connection, one way at a time. */
+import { runIperf, type Direction } from '../load/iperf.ts';
+import { costOf, type Case } from './case.ts';
+
+const GIB = 1024 ** 3;
+
+/**
+ * iperf3's sender tells the receiver to stop counting while the last bytes are still under way: in the two socket buffers
+ * of each hop, which grow to some 6 MiB each (tcp_rmem, tcp_wmem). What is missing beyond that was lost.
+ */
+const UNDER_WAY_BYTES_MAX = 32 * 1024 ** 2;
+
+export function bulkCase(direction: Direction, rounds: number, gib: number): Case {
+  return {
+    key: direction,
+    title: `Bulk TCP, ${direction === 'upload' ? 'client to backend' : 'backend to client'}, ${String(gib)} GiB a round`,
+    metrics: [
+      { key: 'cpuMsPerGb', label: 'CPU ms/GB', digits: 0, compared: true },
+      { key: 'gigabitsPerSecond', label: 'Gbit/s', digits: 1 },
+    ],
+    rounds,
+    baselines: ['envoy', 'nginx'],
+    async measure(bench, peer) {
+      const bytes = gib * GIB;
+      const { result, cost } = await costOf(peer, () => runIperf(bench, peer, bytes, direction));
+      const values: Record<string, number> = { gigabitsPerSecond: (result.receivedBytes * 8) / 1e9 / result.seconds };
+      if (cost !== undefined) values['cpuMsPerGb'] = cost.cpuMs / (result.receivedBytes / 1e9);
+      const lost = result.receivedBytes < bytes - UNDER_WAY_BYTES_MAX;
+      return { values, problems: lost ? [`only ${String(result.receivedBytes)} of ${String(bytes)} bytes arrived`] : [] };
+    },
+  };
+}

@@ -1,0 +1,44 @@
+/** A case: one thing measured the same way for every peer, in rounds that are interleaved between the peers. */
+import type { Measured, Peer } from '../bench.ts';
+import { usageOf } from '../proc.ts';
+
+export interface Metric {
+  readonly key: string;
+  readonly label: string;
+  readonly digits: number;
+  /** Compared with the baselines in columns of its own. */
+  readonly compared?: boolean;
+}
+
+/** One round of one peer: a value per metric (a peer without a process has no CPU), and what makes the round unfit for use. */
+export interface Sample {
+  readonly values: Readonly<Record<string, number>>;
+  readonly problems: readonly string[];
+}
+
+export interface Case {
+  readonly key: string;
+  readonly title: string;
+  readonly metrics: readonly Metric[];
+  readonly rounds: number;
+  /** Rows that the compared metric is divided by, and in whose absence the column is left out. */
+  readonly baselines: readonly string[];
+  /** Left out for the backend alone, which is no proxy and has nothing to measure here. */
+  readonly needsProcess?: boolean;
+  measure(bench: Measured, peer: Peer): Promise<Sample>;
+}
+
+export interface Cost {
+  readonly cpuMs: number;
+  readonly elapsedMs: number;
+}
+
+/** Runs `load` and says what it cost the peer's process; CPU is undefined for the backend alone. */
+export async function costOf<T>(peer: Peer, load: () => Promise<T>): Promise<{ result: T; cost: Cost | undefined }> {
+  if (peer.pid === undefined) return { result: await load(), cost: undefined };
+  const cpuBeforeMs = usageOf(peer.pid).cpuMs;
+  const startMs = performance.now();
+  const result = await load();
+  const elapsedMs = performance.now() - startMs;
+  return { result, cost: { cpuMs: usageOf(peer.pid).cpuMs - cpuBeforeMs, elapsedMs } };
+}

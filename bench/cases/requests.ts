@@ -1,0 +1,51 @@
+/** HTTP/1.1 requests in closed loop: on kept connections, and each on a new one. */
+import type { Measured, Peer } from '../bench.ts';
+import { runWrk, wrkProblems, type WrkOptions } from '../load/wrk.ts';
+import { costOf, type Case, type Metric, type Sample } from './case.ts';
+
+const METRICS: readonly Metric[] = [
+  { key: 'cpuUsPerRequest', label: 'CPU µs/request', digits: 1, compared: true },
+  { key: 'requestsPerSecond', label: 'requests/s', digits: 0 },
+  { key: 'busyPercent', label: 'proxy core busy %', digits: 0 },
+];
+
+export function keepAliveCase(rounds: number, seconds: number): Case {
+  const load = { connections: 64, seconds, close: false };
+  return {
+    key: 'keepalive',
+    title: `HTTP/1.1 keep-alive, 64 connections, ${String(seconds)} s a round`,
+    metrics: METRICS,
+    rounds,
+    baselines: ['envoy', 'nginx'],
+    measure: (bench, peer) => measureRequests(bench, peer, load),
+  };
+}
+
+export function newConnectionsCase(rounds: number, seconds: number): Case {
+  const load = { connections: 32, seconds, close: true };
+  return {
+    key: 'connections',
+    title: `A new connection for each request, 32 at a time, ${String(seconds)} s a round`,
+    metrics: METRICS,
+    rounds,
+    baselines: ['envoy', 'nginx'],
+    measure: (bench, peer) => measureRequests(bench, peer, load),
+  };
+}
+
+/** One agent against another that has 1,000 times the routes, under the load of keep-alive. */
+export function routesCase(rounds: number, seconds: number, baseline: string): Case {
+  return { ...keepAliveCase(rounds, seconds), key: 'routes', title: 'One VirtualService against 1,000, keep-alive, 64 connections', baselines: [baseline] };
+}
+
+async function measureRequests(bench: Measured, peer: Peer, load: WrkOptions): Promise<Sample> {
+  const servedBefore = await bench.backend.requestsServed();
+  const { result, cost } = await costOf(peer, () => runWrk(bench, peer, load));
+  const served = (await bench.backend.requestsServed()) - servedBefore;
+  const values: Record<string, number> = { requestsPerSecond: result.requests / (result.durationUs / 1e6) };
+  if (cost !== undefined) {
+    values['cpuUsPerRequest'] = (cost.cpuMs * 1000) / result.requests;
+    values['busyPercent'] = (cost.cpuMs / cost.elapsedMs) * 100;
+  }
+  return { values, problems: wrkProblems(result, served, load.connections) };
+}

@@ -1,0 +1,89 @@
+/** `make bench`: sets the stage, runs the measurements, reports, and leaves nothing behind, also when it is interrupted. */
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { loadavg, tmpdir } from 'node:os';
+import { join, relative } from 'node:path';
+
+import { Backend } from './backend.ts';
+import { describeMachine, describeVersions, twoCores } from './machine.ts';
+import { envoyBinary } from './peers/foreign.ts';
+import { parsePlan, USAGE, type Plan } from './plan.ts';
+import { Processes } from './processes.ts';
+import { renderReport } from './report.ts';
+import type { RunResult } from './results.ts';
+import { Session } from './session.ts';
+import { removeLeftovers, Topology } from './topology.ts';
+
+process.exitCode = await main(process.argv.slice(2));
+
+/** Exit codes: 0 measured, 1 the run is invalid, 2 wrong use, 130 interrupted. */
+async function main(args: readonly string[]): Promise<number> {
+  if (args.includes('--help')) {
+    process.stdout.write(USAGE);
+    return 0;
+  }
+  let plan: Plan;
+  try {
+    plan = parsePlan(args, join(import.meta.dirname, 'out'));
+  } catch (error) {
+    process.stderr.write(`bench: ${(error as Error).message}\n\n${USAGE}`);
+    return 2;
+  }
+  if (process.getuid?.() !== 0) {
+    process.stderr.write('bench: network namespaces need root\n');
+    return 2;
+  }
+  const result = await measure(plan);
+  process.stdout.write(`\n${renderReport(result)}`);
+  process.stdout.write(`\nEvery round: ${relative(process.cwd(), save(result, plan.out))}\n`);
+  return result.problems.length === 0 ? 0 : 1;
+}
+
+async function measure(plan: Plan): Promise<RunResult> {
+  const [loadCore, proxyCore] = twoCores();
+  const versions = describeVersions(envoyBinary());
+  const machine = describeMachine();
+  const started = new Date();
+  removeLeftovers();
+
+  const dir = mkdtempSync(join(tmpdir(), 'orlop-bench-'));
+  const processes = new Processes();
+  const topology = new Topology();
+  const cleanUp = async (): Promise<void> => {
+    await processes.close();
+    topology.remove();
+    rmSync(dir, { recursive: true, force: true });
+  };
+  const onSignal = (): void => {
+    process.stderr.write('bench: interrupted, cleaning up\n');
+    void cleanUp().finally(() => process.exit(130));
+  };
+  process.once('SIGINT', onSignal).once('SIGTERM', onSignal);
+
+  try {
+    const shared = { topology, processes, dir, loadCore, proxyCore, redirect: plan.redirect };
+    const session = new Session(plan, { ...shared, backend: await Backend.start(shared) }, say);
+    await session.run();
+    return {
+      startedAt: started.toISOString(),
+      machine: { ...machine, 'load average after': loadavg()[0]!.toFixed(2), 'took s': ((Date.now() - started.getTime()) / 1000).toFixed(0) },
+      versions,
+      options: { rounds: String(plan.rounds), redirect: plan.redirect, ...(plan.quick ? { mode: 'quick' } : {}) },
+      notes: session.notes,
+      cases: session.cases,
+      problems: session.problems,
+    };
+  } finally {
+    await cleanUp();
+  }
+
+  function say(line: string): void {
+    process.stderr.write(`[${((Date.now() - started.getTime()) / 1000).toFixed(0).padStart(3)} s] ${line}\n`);
+  }
+}
+
+function save(result: RunResult, out: string): string {
+  mkdirSync(out, { recursive: true });
+  const path = join(out, `${result.startedAt.replaceAll(':', '-').slice(0, 19)}.json`);
+  writeFileSync(path, `${JSON.stringify(result, null, 2)}\n`);
+  return path;
+}
