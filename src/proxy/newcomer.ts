@@ -1,0 +1,169 @@
+/** A connection that was just accepted, until it is known what it speaks; then it belongs to a codec or an opaque session. */
+import type { Timer } from '../core/clock.ts';
+import type { MeshError } from '../core/errors.ts';
+import { DETECT_BYTES_MAX, DETECT_SILENCE_MS, HEAD_TIMEOUT_MS } from '../core/limits.ts';
+import type { Protocol } from '../mesh/table.ts';
+import type { Connection } from './connection.ts';
+import type { DataPlane } from './dataplane.ts';
+import { detect, serverName } from './detect.ts';
+import type { Detected } from './detect.ts';
+import type { OpaqueObserver, OpaqueSession } from './opaque.ts';
+import type { Transport, TransportOwner } from './transport.ts';
+
+/** What the data plane does with the connections of one direction of one pod. */
+export interface ConnectionHandler {
+  /** Protocol of the port the connection meant to go to; `sniff` when undeclared. */
+  protocol(connection: Connection): Protocol;
+  /** Remember that the server of this port speaks first, so that the next connection need not find out. */
+  rememberOpaque(connection: Connection): void;
+  /** Take over a connection that speaks HTTP/1. The returned owner is then given the bytes already read. */
+  http(transport: Transport, connection: Connection, onClosed: () => void): TransportOwner;
+  /** Begin an opaque session: dial the upstream that `connection` is for (its `serverName` is set when it is known). */
+  opaque(connection: Connection, observer: OpaqueObserver): OpaqueSession;
+}
+
+/** Take a connection in; `onClosed` is called once, whatever it turns out to speak. */
+export function receive(transport: Transport, connection: Connection, handler: ConnectionHandler, dataplane: DataPlane, onClosed: () => void): void {
+  const newcomer = new Newcomer(transport, connection, handler, onClosed);
+  transport.owner = newcomer;
+  newcomer.begin(dataplane);
+}
+
+class Newcomer implements TransportOwner, OpaqueObserver {
+  readonly #transport: Transport;
+  readonly #connection: Connection;
+  readonly #handler: ConnectionHandler;
+  readonly #onClosed: () => void;
+  readonly #protocol: Protocol;
+  #gathered: Buffer | undefined;
+  #ended = false;
+  #decided = false;
+  #session: OpaqueSession | undefined;
+  #silence: Timer | undefined;
+  #deadline: Timer | undefined;
+
+  constructor(transport: Transport, connection: Connection, handler: ConnectionHandler, onClosed: () => void) {
+    this.#transport = transport;
+    this.#connection = connection;
+    this.#handler = handler;
+    this.#onClosed = onClosed;
+    this.#protocol = handler.protocol(connection);
+  }
+
+  begin(dataplane: DataPlane): void {
+    if (this.#protocol === 'tcp' || this.#protocol === 'http2' || this.#protocol === 'grpc') {
+      this.#becomeOpaque();
+      return;
+    }
+    // A server that speaks first is dialled while its client is silent. The short grace spares the dial for the many clients
+    // that speak at once; it delays only the first connection to such a port.
+    if (this.#protocol === 'sniff') {
+      this.#silence = dataplane.clock.after(DETECT_SILENCE_MS, () => {
+        if (!this.#decided) this.#dialEarly();
+      });
+    }
+    this.#deadline = dataplane.clock.coarse(HEAD_TIMEOUT_MS, () => {
+      if (!this.#decided && this.#session === undefined) this.#transport.destroy();
+    });
+  }
+
+  bytes(buffer: Buffer, length: number): void {
+    const fresh = buffer.subarray(0, length);
+    const all = this.#gathered === undefined ? fresh : Buffer.concat([this.#gathered, fresh]);
+    const verdict = all.length > DETECT_BYTES_MAX ? 'opaque' : detect(all, all.length);
+    if (verdict === 'more') this.#gathered = Buffer.from(all);
+    else this.#decide(verdict, all);
+  }
+
+  /** FIN before anything was decided: a client of a server-first protocol may do that, and still wants its answer. */
+  ended(): void {
+    this.#ended = true;
+    if (this.#protocol === 'sniff' && this.#session === undefined) this.#dialEarly();
+    else if (this.#protocol !== 'sniff') this.#transport.end();
+  }
+
+  drained(): void {
+    // Nothing has been written yet.
+  }
+
+  closed(): void {
+    this.#settle();
+    this.#session?.abandon();
+    this.#onClosed();
+  }
+
+  upstreamSpoke(): void {
+    if (this.#decided) return;
+    this.#handler.rememberOpaque(this.#connection);
+    this.#becomeOpaque();
+  }
+
+  failed(_error: MeshError): void {
+    // A joined session resets its client itself; one that was dialled early has no client yet.
+    if (!this.#decided && this.#transport.open) {
+      this.#session = undefined;
+      this.#transport.reset();
+    }
+  }
+
+  #decide(verdict: Exclude<Detected, 'more'>, all: Buffer): void {
+    switch (verdict) {
+      case 'http1': {
+        this.#becomeHttp(all);
+        return;
+      }
+      case 'tls': {
+        this.#decideTls(all);
+        return;
+      }
+      case 'opaque': {
+        // On a port declared HTTP the codec answers what it cannot read, with 400 and its reason.
+        if (this.#protocol === 'http') this.#becomeHttp(all);
+        else this.#becomeOpaque(all);
+        return;
+      }
+      case 'http2': {
+        this.#becomeOpaque(all);
+      }
+    }
+  }
+
+  #decideTls(all: Buffer): void {
+    const name = serverName(all, all.length);
+    if (name === undefined && all.length < DETECT_BYTES_MAX) {
+      this.#gathered = Buffer.from(all);
+      return;
+    }
+    this.#connection.serverName = name ?? '';
+    this.#becomeOpaque(all);
+  }
+
+  #becomeHttp(all: Buffer): void {
+    this.#settle();
+    this.#session?.abandon();
+    const owner = this.#handler.http(this.#transport, this.#connection, this.#onClosed);
+    this.#transport.owner = owner;
+    owner.bytes(all, all.length);
+    if (this.#ended) owner.ended();
+  }
+
+  #becomeOpaque(first?: Buffer): void {
+    this.#settle();
+    const session = this.#session ?? this.#handler.opaque(this.#connection, this);
+    this.#session = session;
+    const kept = first ?? this.#gathered;
+    session.join(this.#transport, kept === undefined ? undefined : Buffer.from(kept), this.#ended, this.#onClosed);
+    this.#gathered = undefined;
+  }
+
+  #dialEarly(): void {
+    this.#silence?.cancel();
+    this.#session = this.#handler.opaque(this.#connection, this);
+  }
+
+  #settle(): void {
+    this.#decided = true;
+    this.#silence?.cancel();
+    this.#deadline?.cancel();
+  }
+}
