@@ -72,3 +72,6 @@ export const METRIC_EDGES_MAX = 50_000;
 
 /** Grace for exchanges and connections in progress when the agent ends (Istio's terminationDrainDuration is 5 s). */
 export const DRAIN_DEADLINE_MS = 5_000;
+
+/** Ports, ranges, addresses or users in one exclusion annotation of a pod: each may become a rule in its namespace. */
+export const EXCLUSION_ENTRIES_MAX = 256;

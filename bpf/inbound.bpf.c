@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * sk_lookup, attached to each enrolled pod's network namespace: a connection from outside goes to the agent's listener,
+ * whatever port it was for. Nothing is rewritten, so its original destination is simply the local address.
+ */
+#include "maps.h"
+
+#define LOOPBACK_IFINDEX 1
+
+/* Tunnelled traffic between agents: the agent's own listener sits on this port of the pod. */
+#define HBONE_PORT 15008
+
+static __always_inline bool from_excluded_interface(const struct pod *pod, __u32 ifindex)
+{
+	for (__u32 i = 0; i < RANGES_MAX; i++) {
+		if (i >= pod->exclude_interfaces_count)
+			return false;
+		if (pod->exclude_interfaces[i] == ifindex)
+			return true;
+	}
+	return false;
+}
+
+static __always_inline bool wants(const struct pod *pod, __u64 netns, struct bpf_sk_lookup *ctx)
+{
+	struct address source = CONTEXT_ADDRESS(ctx, remote_ip4, remote_ip6);
+	__u32 port = ctx->local_port;
+
+	if (port == HBONE_PORT || from_excluded_interface(pod, ctx->ingress_ifindex))
+		return false;
+	if (in_cidrs(netns, CIDR_INBOUND_EXCLUDE, &source))
+		return false;
+	if (in_ranges(pod->exclude_inbound_ports, pod->exclude_inbound_ports_count, port))
+		return false;
+	if (pod->flags & POD_INCLUDES_INBOUND_PORTS)
+		return in_ranges(pod->include_inbound_ports, pod->include_inbound_ports_count, port);
+	return true;
+}
+
+SEC("sk_lookup")
+int inbound(struct bpf_sk_lookup *ctx)
+{
+	struct address local;
+	struct bpf_sock *sk;
+	struct pod *pod;
+	__u64 *netns;
+	long error;
+
+	/* Over loopback come the pod's calls to itself and the agent's connections to the application. */
+	if (ctx->protocol != IPPROTO_TCP || ctx->ingress_ifindex == LOOPBACK_IFINDEX)
+		return SK_PASS;
+	local = CONTEXT_ADDRESS(ctx, local_ip4, local_ip6);
+	netns = bpf_map_lookup_elem(&pod_addresses, &local);
+	pod = netns ? bpf_map_lookup_elem(&pods, netns) : NULL;
+	if (!pod || !wants(pod, *netns, ctx))
+		return SK_PASS;
+	sk = bpf_map_lookup_elem(&listeners, &local);
+	if (!sk) {
+		/* Refused, as it would be by iptables: passing would let it around the mesh's policy. */
+		count(COUNTER_LISTENER_MISSING);
+		return SK_DROP;
+	}
+	error = bpf_sk_assign(ctx, sk, 0);
+	bpf_sk_release(sk);
+	return error ? SK_DROP : SK_PASS;
+}
+
+char LICENSE[] SEC("license") __weak = "GPL";

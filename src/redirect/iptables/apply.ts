@@ -1,0 +1,69 @@
+/** iptables' tools of one variant and family, used inside a pod's network namespace. */
+import { readFileSync } from 'node:fs';
+import type { Family } from '../../sys/sockaddr.ts';
+import { CommandError, findCommand, run } from '../command.ts';
+import { emptyTables, parseSave, renderCleanup, renderRestore } from './render.ts';
+import type { SavedTables } from './render.ts';
+import type { Table } from './rules.ts';
+
+export type Variant = 'nft' | 'legacy';
+
+/** Seconds to wait for another iptables to let go of its lock. */
+const LOCK_WAIT_S = '5';
+
+/**
+ * The variant to use in the current namespace: the one that has tables there, since rules in both would be run one after
+ * the other; nft where neither has.
+ */
+export function chooseVariant(): Variant {
+  const names = ['/proc/thread-self/net/ip_tables_names', '/proc/thread-self/net/ip6_tables_names'];
+  const legacyInUse = names.some((path) => readIfThere(path).trim() !== '');
+  if (legacyInUse && findCommand('iptables-legacy-restore') !== undefined) return 'legacy';
+  return findCommand('iptables-nft-restore') === undefined ? 'legacy' : 'nft';
+}
+
+export class Iptables {
+  readonly variant: Variant;
+  readonly family: Family;
+
+  constructor(variant: Variant, family: Family) {
+    this.variant = variant;
+    this.family = family;
+  }
+
+  /** All tables of the current namespace. */
+  save(): SavedTables {
+    return parseSave(run(this.#tool('save'), []));
+  }
+
+  /** Make `tables` true; other rules stay. All of a table at once, or nothing of it. */
+  apply(tables: readonly Table[]): void {
+    run(this.#tool('restore'), ['--noflush', '-w', LOCK_WAIT_S], renderRestore(tables, this.save()));
+  }
+
+  /** Remove our chains and the jumps to them. Returns whether there were any. */
+  cleanup(): boolean {
+    const text = renderCleanup(this.save());
+    if (text === '') return false;
+    run(this.#tool('restore'), ['--noflush', '-w', LOCK_WAIT_S], text);
+    // An empty nat chain keeps its hook, and conntrack with it, on every packet of the pod. Only the nft variant can drop it.
+    if (this.variant === 'nft') for (const table of emptyTables(this.save())) run(this.#tool(), ['-w', LOCK_WAIT_S, '-t', table, '-X']);
+    return true;
+  }
+
+  #tool(suffix?: 'save' | 'restore'): string {
+    const base = this.family === 4 ? 'iptables' : 'ip6tables';
+    const end = suffix === undefined ? '' : `-${suffix}`;
+    const path = findCommand(`${base}-${this.variant}${end}`, `${base}${end}`);
+    if (path === undefined) throw new CommandError(`${base}${end} is not installed; install the package iptables, or use --redirect ebpf`);
+    return path;
+  }
+}
+
+function readIfThere(path: string): string {
+  try {
+    return readFileSync(path, 'utf8');
+  } catch {
+    return '';
+  }
+}
