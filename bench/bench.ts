@@ -14,6 +14,8 @@ export interface Bench {
   readonly loadCore: number;
   readonly proxyCore: number;
   readonly redirect: string;
+  /** Where the agents leave CPU profiles when they end; undefined for none, which is what figures are taken with. */
+  readonly profileDir: string | undefined;
 }
 
 export interface Measured extends Bench {

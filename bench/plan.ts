@@ -1,20 +1,22 @@
 /** What a run measures and for how long, from the command line. */
+import { resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 
 export const PEERS = ['direct', 'nginx', 'haproxy', 'envoy', 'bare', 'orlop'] as const;
-export const CASES = ['keepalive', 'connections', 'upload', 'download', 'latency', 'routes', 'memory', 'pods'] as const;
+export const CASES = ['memory', 'keepalive', 'connections', 'upload', 'download', 'latency', 'routes', 'pods'] as const;
 
 export type PeerName = (typeof PEERS)[number];
 export type CaseName = (typeof CASES)[number];
 
 export const USAGE = `Measures Orlop against its peers on this machine, side by side in one run.
 
-  bench/run.ts [--only PEER,…] [--cases CASE,…] [--quick] [--redirect auto|ebpf|iptables] [--out DIR]
+  bench/run.ts [--only PEER,…] [--cases CASE,…] [--quick] [--redirect auto|ebpf|iptables] [--profile DIR] [--out DIR]
 
   --only      of ${PEERS.join(', ')}
   --cases     of ${CASES.join(', ')}
   --quick     fewer and shorter rounds: under two minutes instead of eight, and noisier
   --redirect  how Orlop captures (default ebpf)
+  --profile   the agents leave V8 CPU profiles there (read them with bench/profile.ts); the figures are then higher
   --out       where the JSON goes (default bench/out)
 `;
 
@@ -23,6 +25,7 @@ export interface Plan {
   readonly cases: readonly CaseName[];
   readonly quick: boolean;
   readonly redirect: string;
+  readonly profileDir: string | undefined;
   readonly out: string;
   readonly rounds: number;
   /** For the cases that vary less from round to round. */
@@ -41,6 +44,7 @@ export function parsePlan(args: readonly string[], defaultOut: string): Plan {
       cases: { type: 'string' },
       quick: { type: 'boolean', default: false },
       redirect: { type: 'string', default: 'ebpf' },
+      profile: { type: 'string' },
       out: { type: 'string', default: defaultOut },
     },
   });
@@ -50,10 +54,11 @@ export function parsePlan(args: readonly string[], defaultOut: string): Plan {
     cases: chosen('--cases', values.cases, CASES),
     quick: values.quick,
     redirect: values.redirect,
+    profileDir: values.profile === undefined ? undefined : resolve(values.profile),
     out: values.out,
     ...(values.quick
       ? { rounds: 2, fewerRounds: 1, seconds: 1, bulkGib: 1, latencySeconds: 1 }
-      : { rounds: 5, fewerRounds: 3, seconds: 3, bulkGib: 2, latencySeconds: 5 }),
+      : { rounds: 5, fewerRounds: 3, seconds: 3, bulkGib: 2, latencySeconds: 4 }),
   };
 }
 

@@ -16,9 +16,9 @@ export class Processes {
   #closed = false;
 
   /** Starts a server that stays until `stop` or the end of the run; what it prints goes to `logFile`. Returns its pid. */
-  start(command: readonly string[], place: Place, logFile: string): number {
+  start(command: readonly string[], place: Place, logFile: string, env: NodeJS.ProcessEnv = {}): number {
     const log = openSync(logFile, 'a');
-    const child = this.#spawn(command, place, ['ignore', log, log]);
+    const child = this.#spawn(command, place, ['ignore', log, log], env);
     closeSync(log);
     return child.pid!;
   }
@@ -26,13 +26,14 @@ export class Processes {
   /** Starts a client that prints one line when it is in position, then holds it until `stop`. Resolves with its pid at that line. */
   async hold(command: readonly string[], place: Place, timeoutMs: number): Promise<number> {
     const child = this.#spawn(command, place, ['ignore', 'pipe', 'inherit']);
-    const line = once(child.stdout!, 'data', { signal: AbortSignal.timeout(timeoutMs) });
-    const end = once(child, 'exit').then(() => {
-      throw new Error(`${command.join(' ')} ended before it was in position`);
+    const inPosition = await new Promise<boolean>((resolve) => {
+      child.stdout!.once('data', () => resolve(true));
+      child.once('exit', () => resolve(false));
+      setTimeout(() => resolve(false), timeoutMs).unref();
     });
-    await Promise.race([line, end]);
-    end.catch(() => {});
-    return child.pid!;
+    if (inPosition) return child.pid!;
+    await this.#end(child);
+    throw new Error(`${command.slice(1).join(' ')} did not get into position`);
   }
 
   /** Runs a program to its end and returns what it printed. Throws with its error output when it fails or overruns. */
@@ -61,18 +62,22 @@ export class Processes {
     if (child !== undefined) await this.#end(child);
   }
 
+  get closed(): boolean {
+    return this.#closed;
+  }
+
   /** Ends every process, and starts no more: what is still under way when a run is interrupted must not outlive it. */
   async close(): Promise<void> {
     this.#closed = true;
     await Promise.all([...this.#live].map((child) => this.#end(child)));
   }
 
-  #spawn(command: readonly string[], place: Place, stdio: ('ignore' | 'pipe' | 'inherit' | number)[]): ChildProcess {
+  #spawn(command: readonly string[], place: Place, stdio: ('ignore' | 'pipe' | 'inherit' | number)[], env: NodeJS.ProcessEnv = {}): ChildProcess {
     if (this.#closed) throw new Error('the run has ended');
     // `ip netns exec` would mount a fresh /sys over cgroup and bpf file systems; nsenter changes the network alone.
     const placed = ['-c', String(place.core), 'nsenter', `--net=/run/netns/${place.netns}`, '--', ...command];
     // A group of its own, so that Ctrl-C reaches the run alone and the run decides in which order things end.
-    const child = spawn('taskset', placed, { stdio, detached: true });
+    const child = spawn('taskset', placed, { stdio, detached: true, env: { ...process.env, ...env } });
     child.once('error', (error) => process.stderr.write(`taskset: ${error.message}\n`));
     if (child.pid === undefined) throw new Error('taskset cannot be started: is util-linux installed?');
     this.#live.add(child);
@@ -81,6 +86,7 @@ export class Processes {
   }
 
   async #end(child: ChildProcess): Promise<void> {
+    if (!this.#live.has(child)) return;
     const exited = once(child, 'exit');
     signal(child, 'SIGTERM');
     await Promise.race([exited, delay(END_GRACE_MS, undefined, { ref: false })]);

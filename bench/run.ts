@@ -1,9 +1,10 @@
 /** `make bench`: sets the stage, runs the measurements, reports, and leaves nothing behind, also when it is interrupted. */
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { loadavg, tmpdir } from 'node:os';
+import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import { loadavg } from 'node:os';
 import { join, relative } from 'node:path';
 
 import { Backend } from './backend.ts';
+import { removeLeftovers, runDir } from './leftovers.ts';
 import { describeMachine, describeVersions, twoCores } from './machine.ts';
 import { envoyBinary } from './peers/foreign.ts';
 import { parsePlan, USAGE, type Plan } from './plan.ts';
@@ -11,7 +12,7 @@ import { Processes } from './processes.ts';
 import { renderReport } from './report.ts';
 import type { RunResult } from './results.ts';
 import { Session } from './session.ts';
-import { removeLeftovers, Topology } from './topology.ts';
+import { Topology } from './topology.ts';
 
 process.exitCode = await main(process.argv.slice(2));
 
@@ -33,34 +34,32 @@ async function main(args: readonly string[]): Promise<number> {
     return 2;
   }
   const result = await measure(plan);
+  if (result === undefined) return 130;
   process.stdout.write(`\n${renderReport(result)}`);
   process.stdout.write(`\nEvery round: ${relative(process.cwd(), save(result, plan.out))}\n`);
   return result.problems.length === 0 ? 0 : 1;
 }
 
-async function measure(plan: Plan): Promise<RunResult> {
+/** Undefined when the run was interrupted. */
+async function measure(plan: Plan): Promise<RunResult | undefined> {
   const [loadCore, proxyCore] = twoCores();
   const versions = describeVersions(envoyBinary());
   const machine = describeMachine();
   const started = new Date();
   removeLeftovers();
 
-  const dir = mkdtempSync(join(tmpdir(), 'orlop-bench-'));
+  const dir = runDir();
+  mkdirSync(dir);
   const processes = new Processes();
   const topology = new Topology();
-  const cleanUp = async (): Promise<void> => {
-    await processes.close();
-    topology.remove();
-    rmSync(dir, { recursive: true, force: true });
-  };
-  const onSignal = (): void => {
+  const interrupt = (): void => {
     process.stderr.write('bench: interrupted, cleaning up\n');
-    void cleanUp().finally(() => process.exit(130));
+    void processes.close();
   };
-  process.once('SIGINT', onSignal).once('SIGTERM', onSignal);
+  process.once('SIGINT', interrupt).once('SIGTERM', interrupt);
 
   try {
-    const shared = { topology, processes, dir, loadCore, proxyCore, redirect: plan.redirect };
+    const shared = { topology, processes, dir, loadCore, proxyCore, redirect: plan.redirect, profileDir: plan.profileDir };
     const session = new Session(plan, { ...shared, backend: await Backend.start(shared) }, say);
     await session.run();
     return {
@@ -72,8 +71,13 @@ async function measure(plan: Plan): Promise<RunResult> {
       cases: session.cases,
       problems: session.problems,
     };
+  } catch (error) {
+    if (processes.closed) return undefined;
+    throw error;
   } finally {
-    await cleanUp();
+    await processes.close();
+    topology.remove();
+    rmSync(dir, { recursive: true, force: true });
   }
 
   function say(line: string): void {

@@ -37,6 +37,7 @@ export class Session {
     this.#say = say;
   }
 
+  /** Rejects when the run is interrupted; whatever else fails is among `problems`. */
   async run(): Promise<void> {
     const peers = await this.#startPeers();
     for (const measured of this.#sharedCases()) await this.#runCase(measured, peers);
@@ -49,12 +50,13 @@ export class Session {
   #sharedCases(): Case[] {
     const { rounds, fewerRounds, seconds, bulkGib, latencySeconds, cases } = this.#plan;
     const all = [
+      // First, since the garbage of the cases under load would hide what a connection adds to a heap.
+      memoryCase(),
       keepAliveCase(rounds, seconds),
       newConnectionsCase(fewerRounds, seconds),
       bulkCase('upload', fewerRounds, bulkGib),
       bulkCase('download', fewerRounds, bulkGib),
       latencyCase(fewerRounds, latencySeconds),
-      memoryCase(),
     ];
     return all.filter((measured) => cases.some((name) => name === measured.key));
   }
@@ -124,11 +126,12 @@ export class Session {
     this.cases.push(caseResult(measured, able.map((peer) => ({ peer: peer.name, rounds: samples.get(peer.name)! }))));
   }
 
-  /** One peer's failure spoils the run's verdict, not the figures of the others. */
+  /** One peer's failure spoils the run's verdict, not the figures of the others; an interruption ends them all. */
   async #attempt<T>(what: string, action: () => Promise<T>): Promise<T | undefined> {
     try {
       return await action();
     } catch (error) {
+      if (this.#bench.processes.closed) throw error;
       this.#problem(`${what}: ${(error as Error).message}`);
       return undefined;
     }

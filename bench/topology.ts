@@ -5,9 +5,9 @@
  *     client ──(lo)── proxy ──(veth, bridge)── backend        the proxy listens inside the client's namespace
  */
 import { execFileSync } from 'node:child_process';
-import { existsSync, readdirSync } from 'node:fs';
 
-const PREFIX = 'obench';
+/** Every namespace is called PREFIX, the run's process id, and its role. */
+export const PREFIX = 'obench';
 const BRIDGE = 'br0';
 
 export const BACKEND_ADDRESS = '10.77.0.2';
@@ -66,18 +66,6 @@ export class Topology {
     const settings = { 'ipv4/ip_local_port_range': '10000 65000', 'ipv4/tcp_tw_reuse': '1', 'core/somaxconn': '4096' };
     const script = Object.entries(settings).map(([name, value]) => `echo '${value}' >/proc/sys/net/${name}`).join(' && ');
     execFileSync('nsenter', [`--net=/run/netns/${netns}`, '--', 'sh', '-c', script]);
-  }
-}
-
-/** Removes what runs left behind that were killed before they could clean up: namespaces whose owner is gone, and the processes in them. */
-export function removeLeftovers(): void {
-  if (!existsSync('/run/netns')) return;
-  for (const netns of readdirSync('/run/netns')) {
-    const owner = new RegExp(`^${PREFIX}(\\d+)-`).exec(netns);
-    if (owner === null || existsSync(`/proc/${owner[1]!}`)) continue;
-    const pids = execFileSync('ip', ['netns', 'pids', netns], { encoding: 'utf8' }).split('\n').filter(Boolean);
-    for (const pid of pids) process.kill(Number(pid), 'SIGKILL');
-    execFileSync('ip', ['netns', 'delete', netns]);
   }
 }
 

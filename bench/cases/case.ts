@@ -31,6 +31,8 @@ export interface Case {
 export interface Cost {
   readonly cpuMs: number;
   readonly elapsedMs: number;
+  /** Resident at the end. */
+  readonly rssBytes: number;
 }
 
 /** Runs `load` and says what it cost the peer's process; CPU is undefined for the backend alone. */
@@ -40,5 +42,6 @@ export async function costOf<T>(peer: Peer, load: () => Promise<T>): Promise<{ r
   const startMs = performance.now();
   const result = await load();
   const elapsedMs = performance.now() - startMs;
-  return { result, cost: { cpuMs: usageOf(peer.pid).cpuMs - cpuBeforeMs, elapsedMs } };
+  const after = usageOf(peer.pid);
+  return { result, cost: { cpuMs: after.cpuMs - cpuBeforeMs, elapsedMs, rssBytes: after.rssBytes } };
 }

@@ -7,6 +7,7 @@ const METRICS: readonly Metric[] = [
   { key: 'cpuUsPerRequest', label: 'CPU µs/request', digits: 1, compared: true },
   { key: 'requestsPerSecond', label: 'requests/s', digits: 0 },
   { key: 'busyPercent', label: 'proxy core busy %', digits: 0 },
+  { key: 'rssMib', label: 'RSS MiB after', digits: 0 },
 ];
 
 export function keepAliveCase(rounds: number, seconds: number): Case {
@@ -46,6 +47,7 @@ async function measureRequests(bench: Measured, peer: Peer, load: WrkOptions): P
   if (cost !== undefined) {
     values['cpuUsPerRequest'] = (cost.cpuMs * 1000) / result.requests;
     values['busyPercent'] = (cost.cpuMs / cost.elapsedMs) * 100;
+    values['rssMib'] = cost.rssBytes / 1024 ** 2;
   }
   return { values, problems: wrkProblems(result, served, load.connections) };
 }

@@ -21,7 +21,7 @@ interface Recipe {
 
 const RECIPES: Readonly<Record<string, Recipe>> = {
   nginx: {
-    note: '1 worker, upstream keepalive 128, keepalive_requests unlimited, access_log off; stream module for bulk',
+    note: '1 worker, worker_connections 16384 (allocated at start, hence its RSS), upstream keepalive 128, keepalive_requests unlimited, access_log off; stream module for bulk',
     ports: { http: 9001, bulk: 9101 },
     command: (dir, ports) => ['nginx', '-e', 'stderr', '-c', write(dir, 'nginx.conf', nginxConfig(ports, dir))],
   },

@@ -18,7 +18,7 @@ export interface OrlopOptions {
   readonly services: number;
 }
 
-/** Starts an agent and waits until the first client's requests arrive at the backend through it. Throws with its log when they do not. */
+/** Starts an agent and waits until every client's requests arrive at the backend through it. Throws with its log when they do not. */
 export async function startOrlop(bench: Bench, options: OrlopOptions): Promise<Peer & { pid: number }> {
   const [client] = options.clients;
   if (client === undefined) throw new Error('an agent is measured with one pod at least');
@@ -43,16 +43,20 @@ export async function startOrlop(bench: Bench, options: OrlopOptions): Promise<P
     '--concurrency', '1',
   ];
   const logFile = logOf(bench, options.name);
-  const pid = bench.processes.start(command, { netns: node, core: bench.proxyCore }, logFile);
+  const pid = bench.processes.start(command, { netns: node, core: bench.proxyCore }, logFile, profileEnv(bench));
   const peer = {
     name: options.name,
-    note: `orlop agent --redirect ${bench.redirect} --concurrency 1; ${String(options.services)} Service and VirtualService; metrics on, no access log (the default)`,
+    note: `orlop agent --redirect ${bench.redirect} --concurrency 1; Services, each with a VirtualService: ${String(options.services)}; metrics on, no access log (the default)`,
     netns: client.netns,
     http: HTTP_TARGET,
     bulk: BULK_TARGET,
     pid,
   };
   await waitUntilReady(bench, node, READINESS, '/healthz/ready', logFile);
-  await waitUntilServing(bench, peer);
+  await Promise.all(options.clients.map(({ netns }) => waitUntilServing(bench, { ...peer, netns })));
   return peer;
+}
+
+function profileEnv(bench: Bench): NodeJS.ProcessEnv {
+  return bench.profileDir === undefined ? {} : { NODE_OPTIONS: `--cpu-prof --cpu-prof-dir=${bench.profileDir}` };
 }
