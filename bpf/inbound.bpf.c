@@ -21,14 +21,24 @@ static __always_inline bool from_excluded_interface(const struct pod *pod, __u32
 	return false;
 }
 
-static __always_inline bool wants(const struct pod *pod, __u64 netns, struct bpf_sk_lookup *ctx)
+/*
+ * The pod's calls to itself travel over loopback, but seem to come in by the interface that has the address (__mkroute_output
+ * keeps it in rt_iif). Their source tells: from outside, such a source is a martian, or at least gets no answer there.
+ */
+static __always_inline bool is_own(const struct address *source, __u64 netns)
 {
-	struct address source = CONTEXT_ADDRESS(ctx, remote_ip4, remote_ip6);
+	__u64 *owner = bpf_map_lookup_elem(&pod_addresses, source);
+
+	return is_loopback(source) || (owner && *owner == netns);
+}
+
+static __always_inline bool wants(const struct pod *pod, __u64 netns, const struct address *source, struct bpf_sk_lookup *ctx)
+{
 	__u32 port = ctx->local_port;
 
 	if (port == HBONE_PORT || from_excluded_interface(pod, ctx->ingress_ifindex))
 		return false;
-	if (in_cidrs(netns, CIDR_INBOUND_EXCLUDE, &source))
+	if (in_cidrs(netns, CIDR_INBOUND_EXCLUDE, source))
 		return false;
 	if (in_ranges(pod->exclude_inbound_ports, pod->exclude_inbound_ports_count, port))
 		return false;
@@ -40,19 +50,20 @@ static __always_inline bool wants(const struct pod *pod, __u64 netns, struct bpf
 SEC("sk_lookup")
 int inbound(struct bpf_sk_lookup *ctx)
 {
-	struct address local;
+	struct address local, remote;
 	struct bpf_sock *sk;
 	struct pod *pod;
 	__u64 *netns;
 	long error;
 
-	/* Over loopback come the pod's calls to itself and the agent's connections to the application. */
+	/* The agent's connections to the application are bound to loopback. */
 	if (ctx->protocol != IPPROTO_TCP || ctx->ingress_ifindex == LOOPBACK_IFINDEX)
 		return SK_PASS;
 	local = CONTEXT_ADDRESS(ctx, local_ip4, local_ip6);
+	remote = CONTEXT_ADDRESS(ctx, remote_ip4, remote_ip6);
 	netns = bpf_map_lookup_elem(&pod_addresses, &local);
 	pod = netns ? bpf_map_lookup_elem(&pods, netns) : NULL;
-	if (!pod || !wants(pod, *netns, ctx))
+	if (!pod || is_own(&remote, *netns) || !wants(pod, *netns, &remote, ctx))
 		return SK_PASS;
 	sk = bpf_map_lookup_elem(&listeners, &local);
 	if (!sk) {

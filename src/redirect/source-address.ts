@@ -31,6 +31,12 @@ const BORROWED_PORT_MIN = 16_000;
 const BORROWED_PORT_MAX = 32_767;
 const BORROW_TRIES_MAX = 64;
 
+/**
+ * Loopback is the first interface of every namespace. Bound to it, the socket's packets come in by loopback too, which is how
+ * the sk_lookup program knows them; unbound they would seem to come in by the interface that has the pod's address.
+ */
+const LOOPBACK_INDEX = 1;
+
 let nextPort = BORROWED_PORT_MIN + Math.floor(process.hrtime()[1] % (BORROWED_PORT_MAX - BORROWED_PORT_MIN));
 
 /**
@@ -42,7 +48,7 @@ export function openBorrowedSocket(family: Family, clientAddress: string): numbe
     const bindPort = nextPort;
     nextPort = nextPort === BORROWED_PORT_MAX ? BORROWED_PORT_MIN : nextPort + 1;
     try {
-      return connectSocket({ family, mark: MARK_INBOUND, transparent: true, bindAddress: clientAddress, bindPort });
+      return connectSocket({ family, mark: MARK_INBOUND, transparent: true, interfaceIndex: LOOPBACK_INDEX, bindAddress: clientAddress, bindPort });
     } catch (error) {
       if (!(error instanceof SysError) || error.code !== 'EADDRINUSE' || tries === BORROW_TRIES_MAX) throw error;
     }

@@ -17,6 +17,7 @@ const SOL_SOCKET = 1;
 const SO_REUSEADDR = 2;
 const SO_REUSEPORT = 15;
 const SO_MARK = 36;
+const SO_BINDTOIFINDEX = 62;
 const SO_NETNS_COOKIE = 71;
 const SOL_IP = 0;
 const IP_FREEBIND = 15;
@@ -55,6 +56,8 @@ export interface ConnectOptions {
   family: Family;
   mark?: number;
   transparent?: boolean;
+  /** Send and receive by this interface only. */
+  interfaceIndex?: number;
   bindAddress?: string;
   /** 0 lets the kernel choose. */
   bindPort?: number;
@@ -86,6 +89,7 @@ export function connectSocket(options: ConnectOptions): number {
     setOption(fd, IPPROTO_TCP, TCP_NODELAY, 1, what);
     if (options.mark !== undefined) setOption(fd, SOL_SOCKET, SO_MARK, options.mark, what);
     if (options.transparent === true) setTransparent(fd, options.family, what);
+    if (options.interfaceIndex !== undefined) setOption(fd, SOL_SOCKET, SO_BINDTOIFINDEX, options.interfaceIndex, what);
     if (options.bindAddress !== undefined) {
       bindTo(fd, options.bindAddress, options.bindPort ?? 0, `bind to ${options.bindAddress} port ${options.bindPort ?? 0}`);
     }
