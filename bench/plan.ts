@@ -6,7 +6,7 @@ export const PEERS = ['direct', 'nginx', 'haproxy', 'envoy', 'bare', 'orlop'] as
 export const CASES = ['memory', 'keepalive', 'connections', 'upload', 'download', 'latency', 'routes', 'pods'] as const;
 
 export type PeerName = (typeof PEERS)[number];
-export type CaseName = (typeof CASES)[number];
+type CaseName = (typeof CASES)[number];
 
 export const USAGE = `Measures Orlop against its peers on this machine, side by side in one run.
 
