@@ -4,7 +4,7 @@ import type { Family } from '../sys/sockaddr.ts';
 import { findCommand } from './command.ts';
 import { chooseVariant, Iptables } from './iptables/apply.ts';
 import type { Variant } from './iptables/apply.ts';
-import { removeReturnPath } from './source-address.ts';
+import { removeReturnPath } from './return-path.ts';
 
 const FAMILIES: readonly Family[] = [4, 6];
 

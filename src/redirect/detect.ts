@@ -9,6 +9,7 @@ import type { ProgramsOptions } from './ebpf/programs.ts';
 import { IptablesRedirector } from './iptables/redirector.ts';
 import { PerPodRedirector } from './per-pod.ts';
 import type { Redirector, RedirectKind } from './redirector.ts';
+import { ReturnPaths } from './return-path.ts';
 
 export type RedirectMode = 'auto' | RedirectKind;
 
@@ -34,7 +35,8 @@ export function openRedirector(mode: RedirectMode, options: ProgramsOptions): Op
   }
   if (obstacle !== undefined) return openIptables(options, obstacle);
   try {
-    const redirector = new PerPodRedirector(new EbpfRedirector(options), new IptablesRedirector());
+    const returnPaths = new ReturnPaths();
+    const redirector = new PerPodRedirector(new EbpfRedirector(options, returnPaths), new IptablesRedirector(returnPaths));
     return { redirector, reason: `Linux ${release()} has what capture by eBPF needs` };
   } catch (error) {
     return openIptables(options, `the BPF programs cannot be loaded: ${error instanceof Error ? error.message : String(error)}`);

@@ -29,7 +29,7 @@ export class PerPodRedirector implements Redirector {
     this.#pods.set(pod.id, backend);
     if (former !== undefined && former !== backend) {
       former.release(pod.id);
-      // The return path is common to both: the release has taken it down, or will once it is unused.
+      // The return path is common to both, and the release has taken it down or will once it is unused.
       backend.repair(pod.id);
     }
     return descriptor;

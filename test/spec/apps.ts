@@ -54,7 +54,7 @@ export async function call(from: Host, address: string, port: number, options: C
   const next = async (): Promise<string> => {
     const { value, done } = await Promise.race([lines.next(), failure(socket)]);
     if (done === true) throw new Error('closed');
-    return value as string;
+    return value;
   };
   socket.setTimeout(10_000, () => socket.destroy(new Error('nothing came for 10 s')));
   socket.connect({ host: options.mapped === true ? `::ffff:${address}` : address, port });

@@ -75,14 +75,14 @@ export class ForwardingAgent {
   crash(): void {
     this.#redirector.close({ keep: true });
     for (const socket of this.#sockets) socket.destroy();
-    for (const name of [...this.#served.keys()]) this.#stopServing(name);
+    for (const name of this.#served.keys()) this.#stopServing(name);
   }
 
   /** The end of all capture, connections included. */
   uninstall(): void {
     this.#redirector.close({ keep: false });
     for (const socket of this.#sockets) socket.destroy();
-    for (const name of [...this.#served.keys()]) this.#stopServing(name);
+    for (const name of this.#served.keys()) this.#stopServing(name);
   }
 
   #join(downstream: Socket, upstream: Socket, host: string, port: number): void {

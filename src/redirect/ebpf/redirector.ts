@@ -11,7 +11,7 @@ import { closeFd } from '../../sys/socket.ts';
 import { cleanNetns, cleanRules } from '../clean.ts';
 import type { Exclusions } from '../exclusions.ts';
 import type { Drift, OriginalDst, PodListeners, PodTarget, Redirector } from '../redirector.ts';
-import { checkReturnPath, installReturnPath, removeReturnPath } from '../source-address.ts';
+import { checkReturnPath, removeReturnPath, ReturnPaths } from '../return-path.ts';
 import { entries } from './pins.ts';
 import { cidrKeys, planPod, podValue, unsupportedByEbpf } from './plan.ts';
 import type { PodPlan } from './plan.ts';
@@ -35,11 +35,14 @@ export class EbpfRedirector implements Redirector {
   /** Other versions of the programs that still hold pods of an earlier agent. */
   #older: string[];
   readonly #pods = new Map<string, Enrolled>();
-  /** Namespaces of released pods whose return path is still in use. */
-  readonly #lingering = new Set<Netns>();
+  readonly #returnPaths: ReturnPaths;
 
-  /** Loads and attaches the programs, or adopts those of an earlier agent of the node. */
-  constructor(options: ProgramsOptions) {
+  /**
+   * Loads and attaches the programs, or adopts those of an earlier agent of the node. Redirectors of one node share their
+   * return paths, so that a pod may pass from one to another.
+   */
+  constructor(options: ProgramsOptions, returnPaths: ReturnPaths = new ReturnPaths()) {
+    this.#returnPaths = returnPaths;
     this.#options = options;
     this.#programs = Programs.open(options);
     this.#older = olderDirectories(options.node, this.#programs.directory);
@@ -62,7 +65,7 @@ export class EbpfRedirector implements Redirector {
     const netns = Netns.open(pod.netnsPath);
     try {
       const enrolled = { pod, listeners, netns, families: familiesOf(listeners) };
-      installReturnPath(netns, enrolled.families);
+      this.#returnPaths.install(netns, enrolled.families);
       this.#write(enrolled);
       cleanRules(netns);
       for (const directory of this.#older) forget(directory, netns.cookie);
@@ -80,8 +83,7 @@ export class EbpfRedirector implements Redirector {
     if (enrolled === undefined) return;
     this.#pods.delete(podId);
     this.#erase(enrolled.netns.cookie);
-    this.#lingering.add(enrolled.netns);
-    this.tidy();
+    this.#returnPaths.release(enrolled.netns);
   }
 
   check(podId: string): readonly Drift[] {
@@ -93,16 +95,12 @@ export class EbpfRedirector implements Redirector {
   repair(podId: string): void {
     const enrolled = this.#enrolled(podId);
     this.#programs.attach();
-    installReturnPath(enrolled.netns, enrolled.families);
+    this.#returnPaths.install(enrolled.netns, enrolled.families);
     this.#write(enrolled);
   }
 
   tidy(): void {
-    for (const netns of this.#lingering) {
-      if (!removeReturnPath(netns, { evenIfUsed: false })) continue;
-      netns.close();
-      this.#lingering.delete(netns);
-    }
+    this.#returnPaths.tidy();
   }
 
   removeLeftovers(netnsPaths: readonly string[]): void {
@@ -119,13 +117,12 @@ export class EbpfRedirector implements Redirector {
   }
 
   close(options: { keep: boolean }): void {
-    const namespaces = [...this.#lingering, ...[...this.#pods.values()].map(({ netns }) => netns)];
-    if (!options.keep) {
-      removeNode(this.#options.node);
-      for (const netns of namespaces) removeReturnPath(netns, { evenIfUsed: true });
+    if (!options.keep) removeNode(this.#options.node);
+    for (const { netns } of this.#pods.values()) {
+      if (!options.keep) removeReturnPath(netns, { evenIfUsed: true });
+      netns.close();
     }
-    for (const netns of namespaces) netns.close();
-    this.#lingering.clear();
+    this.#returnPaths.close(options);
     this.#pods.clear();
     this.#programs.close();
   }

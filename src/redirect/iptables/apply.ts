@@ -1,5 +1,6 @@
 /** iptables' tools of one variant and family, used inside a pod's network namespace. */
 import { readFileSync } from 'node:fs';
+import { legacyTableInfo, nftGeneration } from '../../sys/netlink.ts';
 import type { Family } from '../../sys/sockaddr.ts';
 import { CommandError, findCommand, run } from '../command.ts';
 import { emptyTables, parseSave, renderCleanup, renderRestore } from './render.ts';
@@ -34,6 +35,16 @@ export class Iptables {
   /** All tables of the current namespace. */
   save(): SavedTables {
     return parseSave(run(this.#tool('save'), []));
+  }
+
+  /**
+   * A text that stays the same while nobody changes the rules of the current namespace, got without starting a process;
+   * undefined when the kernel gives none. Legacy tables give only their size, so the same text does not prove the same rules.
+   */
+  fingerprint(): string | undefined {
+    if (this.variant === 'nft') return nftGeneration()?.toString();
+    const [nat, raw] = [legacyTableInfo(this.family, 'nat'), legacyTableInfo(this.family, 'raw')];
+    return nat === undefined || raw === undefined ? undefined : nat + raw;
   }
 
   /** Make `tables` true; other rules stay. All of a table at once, or nothing of it. */

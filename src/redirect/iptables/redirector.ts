@@ -4,7 +4,7 @@ import { Netns } from '../../sys/netns.ts';
 import type { Family } from '../../sys/sockaddr.ts';
 import { cleanNetns, cleanRules } from '../clean.ts';
 import type { Drift, OriginalDst, PodTarget, Redirector } from '../redirector.ts';
-import { checkReturnPath, installReturnPath, removeReturnPath } from '../source-address.ts';
+import { checkReturnPath, ReturnPaths } from '../return-path.ts';
 import { chooseVariant, Iptables } from './apply.ts';
 import { compareRules } from './check.ts';
 import { compileRules } from './rules.ts';
@@ -13,14 +13,29 @@ import type { Table } from './rules.ts';
 interface Enrolled {
   readonly netns: Netns;
   readonly families: readonly Family[];
-  readonly tools: readonly { readonly iptables: Iptables; readonly tables: readonly Table[] }[];
+  readonly tools: readonly Tool[];
 }
+
+interface Tool {
+  readonly iptables: Iptables;
+  readonly tables: readonly Table[];
+  /** Fingerprint of the rules when they were last found right, and how often it has stood for them since. */
+  seen: string | undefined;
+  timesTrusted: number;
+}
+
+/** Checks in which an unchanged size of legacy tables may stand for unchanged rules. */
+const TRUST_MAX = 10;
 
 export class IptablesRedirector implements Redirector {
   readonly kind = 'iptables';
   readonly #pods = new Map<string, Enrolled>();
-  /** Namespaces of released pods whose return path is still in use. */
-  readonly #lingering = new Set<Netns>();
+  readonly #returnPaths: ReturnPaths;
+
+  /** Redirectors of one node share their return paths, so that a pod may pass from one to another. */
+  constructor(returnPaths: ReturnPaths = new ReturnPaths()) {
+    this.#returnPaths = returnPaths;
+  }
 
   get podIds(): readonly string[] {
     return [...this.#pods.keys()];
@@ -34,7 +49,7 @@ export class IptablesRedirector implements Redirector {
     const netns = Netns.open(pod.netnsPath);
     try {
       const enrolled = describe(netns, pod);
-      install(enrolled);
+      this.#install(enrolled);
       this.#pods.get(pod.id)?.netns.close();
       this.#pods.set(pod.id, enrolled);
     } catch (error) {
@@ -49,27 +64,21 @@ export class IptablesRedirector implements Redirector {
     if (enrolled === undefined) return;
     this.#pods.delete(podId);
     cleanRules(enrolled.netns);
-    this.#lingering.add(enrolled.netns);
-    this.tidy();
+    this.#returnPaths.release(enrolled.netns);
   }
 
   check(podId: string): readonly Drift[] {
     const enrolled = this.#enrolled(podId);
-    const rules = enrolled.netns.run(() =>
-      enrolled.tools.flatMap(({ iptables, tables }) => compareRules(podId, iptables.family, tables, iptables.save())));
+    const rules = enrolled.netns.run(() => enrolled.tools.flatMap((tool) => checkRules(podId, tool)));
     return [...rules, ...checkReturnPath(enrolled.netns, enrolled.families).map((missing) => ({ podId, ...missing }))];
   }
 
   repair(podId: string): void {
-    install(this.#enrolled(podId));
+    this.#install(this.#enrolled(podId));
   }
 
   tidy(): void {
-    for (const netns of this.#lingering) {
-      if (!removeReturnPath(netns, { evenIfUsed: false })) continue;
-      netns.close();
-      this.#lingering.delete(netns);
-    }
+    this.#returnPaths.tidy();
   }
 
   removeLeftovers(netnsPaths: readonly string[]): void {
@@ -80,12 +89,20 @@ export class IptablesRedirector implements Redirector {
   }
 
   close(options: { keep: boolean }): void {
-    for (const netns of [...this.#lingering, ...[...this.#pods.values()].map((enrolled) => enrolled.netns)]) {
+    for (const { netns } of this.#pods.values()) {
       if (!options.keep) cleanNetns(netns);
       netns.close();
     }
-    this.#lingering.clear();
     this.#pods.clear();
+    this.#returnPaths.close(options);
+  }
+
+  /** The return path first: a captured connection must find it there. */
+  #install({ netns, families, tools }: Enrolled): void {
+    this.#returnPaths.install(netns, families);
+    netns.run(() => {
+      for (const { iptables, tables } of tools) iptables.apply(tables);
+    });
   }
 
   #enrolled(podId: string): Enrolled {
@@ -102,17 +119,23 @@ function describe(netns: Netns, pod: PodTarget): Enrolled {
     return {
       netns,
       families,
-      tools: families.map((family) => ({ iptables: new Iptables(variant, family), tables: compileRules(pod.exclusions, family) })),
+      tools: families.map((family) => ({ iptables: new Iptables(variant, family), tables: compileRules(pod.exclusions, family), seen: undefined, timesTrusted: 0 })),
     };
   });
 }
 
-/** The return path first: a captured connection must find it there. */
-function install({ netns, families, tools }: Enrolled): void {
-  installReturnPath(netns, families);
-  netns.run(() => {
-    for (const { iptables, tables } of tools) iptables.apply(tables);
-  });
+/** iptables-save costs milliseconds, so it is asked only when the rules may have changed since they were right. */
+function checkRules(podId: string, tool: Tool): Drift[] {
+  const now = tool.iptables.fingerprint();
+  const isProof = tool.iptables.variant === 'nft' || tool.timesTrusted < TRUST_MAX;
+  if (now !== undefined && now === tool.seen && isProof) {
+    tool.timesTrusted += 1;
+    return [];
+  }
+  const drifts = compareRules(podId, tool.iptables.family, tool.tables, tool.iptables.save());
+  tool.seen = drifts.length === 0 ? now : undefined;
+  tool.timesTrusted = 0;
+  return drifts;
 }
 
 /** Is IPv6 on for the current namespace's loopback? A pod without it has no IPv6 traffic to capture, and no listener for it. */
