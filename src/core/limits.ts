@@ -51,6 +51,9 @@ export const DETECT_BYTES_MAX: number = 16 * KIB;
 /** How long an undeclared port's client may be silent before the upstream is dialled in parallel, in case the server speaks first. */
 export const DETECT_SILENCE_MS = 5;
 
+/** Bytes of an opaque client kept while its upstream is being connected; then it is not read until the upstream is there. */
+export const OPAQUE_EARLY_BYTES_MAX: number = 64 * KIB;
+
 /** Backlog of the captured listeners: clients wait here while a worker restarts (bounded by net.core.somaxconn too). */
 export const LISTEN_BACKLOG = 4096;
 
@@ -75,3 +78,6 @@ export const DRAIN_DEADLINE_MS = 5_000;
 
 /** Ports, ranges, addresses or users in one exclusion annotation of a pod: each may become a rule in its namespace. */
 export const EXCLUSION_ENTRIES_MAX = 256;
+
+/** Addresses outside the registry that one workload may have connections to, in one cluster, at a time. */
+export const ORIGINAL_ENDPOINTS_MAX = 4096;

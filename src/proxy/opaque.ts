@@ -10,6 +10,7 @@
  */
 import type { MeshError } from '../core/errors.ts';
 import type { Timer } from '../core/clock.ts';
+import { OPAQUE_EARLY_BYTES_MAX } from '../core/limits.ts';
 import type { TcpRoute } from '../mesh/table.ts';
 import type { DataPlane } from './dataplane.ts';
 import type { Exchange } from './record.ts';
@@ -92,9 +93,8 @@ export class OpaqueSession implements TransportOwner, OpaqueOutcome {
     this.#onClosed = onClosed;
     this.#clientFirst = first;
     this.#clientEnded = ended;
-    client.owner = new WaitingClient(this, client);
-    if (this.#upstream === undefined) client.pause();
-    else this.#startRelay(this.#upstream, client);
+    client.owner = new WaitingClient(this);
+    if (this.#upstream !== undefined) this.#startRelay(this.#upstream, client);
   }
 
   /** The client turned out to speak something that is not for this session. */
@@ -162,9 +162,11 @@ export class OpaqueSession implements TransportOwner, OpaqueOutcome {
     this.#clientEnded = true;
   }
 
+  /** Kept until the upstream is there. The client is read on, so that its going away is noticed, until it has sent its share. */
   clientBytes(buffer: Buffer, length: number): void {
     const chunk = Buffer.from(buffer.subarray(0, length));
     this.#clientFirst = this.#clientFirst === undefined ? chunk : Buffer.concat([this.#clientFirst, chunk]);
+    if (this.#clientFirst.length >= OPAQUE_EARLY_BYTES_MAX) this.#client?.pause();
   }
 
   #startRelay(upstream: Transport, client: Transport): void {
@@ -240,16 +242,13 @@ export class OpaqueSession implements TransportOwner, OpaqueOutcome {
 /** Owns the client's side until the upstream is there. */
 class WaitingClient implements TransportOwner {
   readonly #session: OpaqueSession;
-  readonly #transport: Transport;
 
-  constructor(session: OpaqueSession, transport: Transport) {
+  constructor(session: OpaqueSession) {
     this.#session = session;
-    this.#transport = transport;
   }
 
   bytes(buffer: Buffer, length: number): void {
     this.#session.clientBytes(buffer, length);
-    this.#transport.pause();
   }
 
   ended(): void {
