@@ -14,6 +14,8 @@ import type { RunResult } from './results.ts';
 import { Session } from './session.ts';
 import { Topology } from './topology.ts';
 
+// Debian keeps ip, nginx and haproxy where a user's PATH, and root's after `su`, does not look.
+process.env['PATH'] = `${process.env['PATH'] ?? ''}:/usr/sbin:/sbin`;
 process.exitCode = await main(process.argv.slice(2));
 
 /** Exit codes: 0 measured, 1 the run is invalid, 2 wrong use, 130 interrupted. */
