@@ -8,24 +8,28 @@ import { removeReturnPath } from './return-path.ts';
 
 const FAMILIES: readonly Family[] = [4, 6];
 
-/** Remove Orlop's iptables chains, of either variant. Returns whether there were any. */
-export function cleanRules(netns: Netns): boolean {
-  return netns.run(() => {
-    let found = false;
-    for (const variant of variantsInUse()) for (const family of FAMILIES) found = new Iptables(variant, family).cleanup() || found;
-    return found;
+/** Remove Orlop's iptables chains, of either variant. Connections they redirected go on while the emptied tables stay. */
+export function cleanRules(netns: Netns): void {
+  netns.run(() => {
+    for (const iptables of inUse()) iptables.cleanup();
   });
 }
 
-/** Remove everything of Orlop's from a namespace, connections under borrowed addresses or not. BPF programs are removed with their pins. */
+/** Remove tables of the current namespace that hold nothing any more; their hooks cost every packet a turn through conntrack. */
+export function dropEmptyTables(): void {
+  for (const iptables of inUse()) iptables.dropEmptyTables();
+}
+
+/** Remove everything of Orlop's from a namespace, captured connections or not. BPF programs are removed with their pins. */
 export function cleanNetns(netns: Netns): void {
   cleanRules(netns);
-  removeReturnPath(netns, { evenIfUsed: true });
+  netns.run(dropEmptyTables);
+  removeReturnPath(netns);
 }
 
 /** Looking at a legacy table creates it, so only namespaces that have legacy tables are looked at. */
-function variantsInUse(): Variant[] {
+function inUse(): Iptables[] {
   const variants: Variant[] = findCommand('iptables-nft-save') === undefined ? [] : ['nft'];
   if (chooseVariant() === 'legacy') variants.push('legacy');
-  return variants;
+  return variants.flatMap((variant) => FAMILIES.map((family) => new Iptables(variant, family)));
 }

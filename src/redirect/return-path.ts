@@ -1,6 +1,6 @@
 /**
- * The way back of connections under a borrowed address (source-address.ts): in the pod's namespace one routing rule, one
- * route per family, and the sysctl that marks the application's sockets.
+ * The way back of connections under a borrowed address (source-address.ts): in the pod's namespace one routing rule and one
+ * route per family, and the sysctls that mark what the application answers.
  */
 import { readFileSync, writeFileSync } from 'node:fs';
 import { networkInterfaces } from 'node:os';
@@ -10,54 +10,74 @@ import type { Netns } from '../sys/netns.ts';
 import { ipBytes } from '../sys/sockaddr.ts';
 import type { Family } from '../sys/sockaddr.ts';
 import { run } from './command.ts';
+import { INBOUND_PORT, OUTBOUND_PORT } from './ports.ts';
 
 const ROUTE_TABLE = 100;
-/**
- * The rule's place also remembers what tcp_fwmark_accept was before us, so that whoever removes it, even another agent after
- * a crash, can put it back. Both are close before the main table (32766).
- */
-const PREFERENCE = { acceptWasOff: 32764, acceptWasOn: 32763 } as const;
 const FWMARK = `0x${MARK_INBOUND.toString(16)}/0x${MARK_MASK.toString(16)}`;
-const FWMARK_ACCEPT = '/proc/sys/net/ipv4/tcp_fwmark_accept';
+/**
+ * Sockets that accept a marked connection carry its mark, and so do answers that belong to no socket: without the latter the
+ * RST of a port nobody listens on would go to the client's real address, and the agent would wait for its timeout.
+ */
+const SYSCTLS = ['net/ipv4/tcp_fwmark_accept', 'net/ipv4/fwmark_reflect', 'net/ipv6/fwmark_reflect'] as const;
+/**
+ * The rule's place remembers what the sysctls were before us, so that whoever removes it, even another agent after a crash,
+ * can put them back: this preference less one bit for each that was on. All are close before the main table (32766).
+ */
+const PREFERENCE_MAX = 32764;
+const PREFERENCE_MIN: number = PREFERENCE_MAX - 2 ** SYSCTLS.length + 1;
 const RTN_LOCAL = 2;
+
+interface Lingering {
+  readonly netns: Netns;
+  readonly whenIdle: () => void;
+}
 
 /** The return paths of a node's pods; those of released pods stay until the connections that need them are closed. */
 export class ReturnPaths {
-  /** Namespaces of released pods, each with a descriptor of our own. */
-  readonly #lingering = new Map<bigint, Netns>();
+  /** Namespaces of released pods, by inode. */
+  readonly #lingering = new Map<bigint, Lingering>();
 
   /** Prepare a namespace; whatever an earlier agent left there is adopted. */
   install(netns: Netns, families: readonly Family[]): void {
-    this.#lingering.get(netns.inode)?.close();
-    this.#lingering.delete(netns.inode);
+    this.#forget(netns);
     netns.run(() => installHere(families));
   }
 
-  /** Undo `install`, now or once the last connection that needs the path is closed. Takes over `netns` and closes it then. */
-  release(netns: Netns): void {
-    this.#lingering.get(netns.inode)?.close();
-    this.#lingering.set(netns.inode, netns);
+  /**
+   * Undo `install`, now or once the last captured connection is closed; then call `whenIdle`, inside the namespace. Takes over
+   * `netns` and closes it then.
+   */
+  release(netns: Netns, whenIdle: () => void): void {
+    this.#forget(netns);
+    this.#lingering.set(netns.inode, { netns, whenIdle });
     this.tidy();
   }
 
   /** Remove the paths that nothing uses any more. */
   tidy(): void {
-    for (const netns of this.#lingering.values()) {
-      if (removeReturnPath(netns, { evenIfUsed: false })) this.#drop(netns);
+    for (const { netns, whenIdle } of this.#lingering.values()) {
+      if (netns.run(hasCapturedConnections)) continue;
+      removeReturnPath(netns);
+      netns.run(whenIdle);
+      this.#forget(netns);
     }
   }
 
   /** keep: leave the paths to the next agent. Otherwise remove them, used or not. */
   close(options: { keep: boolean }): void {
-    for (const netns of this.#lingering.values()) {
-      if (!options.keep) removeReturnPath(netns, { evenIfUsed: true });
-      this.#drop(netns);
+    for (const { netns, whenIdle } of this.#lingering.values()) {
+      if (!options.keep) {
+        removeReturnPath(netns);
+        netns.run(whenIdle);
+      }
+      this.#forget(netns);
     }
   }
 
-  #drop(netns: Netns): void {
+  #forget(netns: Netns): void {
+    const lingering = this.#lingering.get(netns.inode);
     this.#lingering.delete(netns.inode);
-    netns.close();
+    lingering?.netns.close();
   }
 }
 
@@ -69,39 +89,33 @@ export function checkReturnPath(netns: Netns, families: readonly Family[]): { ex
       if (rulePreferences(family).length === 0) missing.push({ expected: `ip -${family} rule fwmark ${FWMARK} lookup ${ROUTE_TABLE}`, found: 'none' });
       if (!routeExists(family)) missing.push({ expected: `ip -${family} route local default dev lo table ${ROUTE_TABLE}`, found: 'none' });
     }
-    if (!fwmarkAccept()) missing.push({ expected: 'sysctl net.ipv4.tcp_fwmark_accept=1', found: '0' });
+    for (const name of SYSCTLS) if (isOff(name)) missing.push({ expected: `sysctl ${name.replaceAll('/', '.')}=1`, found: '0' });
     return missing;
   });
 }
 
-/**
- * Undo the return path of a namespace. While connections under borrowed addresses are open the routing stays unless
- * `evenIfUsed`, or they would die; then it returns false.
- */
-export function removeReturnPath(netns: Netns, options: { evenIfUsed: boolean }): boolean {
-  return netns.run(() => {
+/** Undo the return path of a namespace, with no regard to connections that need it. Does nothing where there is none. */
+export function removeReturnPath(netns: Netns): void {
+  netns.run(() => {
     const families: Family[] = [4, 6];
-    const preferences = families.map((family) => ({ family, present: rulePreferences(family) }));
-    const ours = preferences.flatMap(({ present }) => present);
-    if (ours.length === 0) return true;
-    writeFileSync(FWMARK_ACCEPT, ours.includes(PREFERENCE.acceptWasOn) ? '1' : '0');
-    if (!options.evenIfUsed && hasBorrowedConnections()) return false;
-    for (const { family, present } of preferences) {
-      for (const preference of present) ip(family, `rule del fwmark ${FWMARK} pref ${preference} lookup ${ROUTE_TABLE}`);
-      if (present.length > 0 && routeExists(family)) ip(family, `route del local default dev lo table ${ROUTE_TABLE}`);
-    }
-    return true;
+    const rules = families.flatMap((family) => rulePreferences(family).map((preference) => ({ family, preference })));
+    const [first] = rules;
+    if (first === undefined) return;
+    SYSCTLS.forEach((name, i) => write(name, ((PREFERENCE_MAX - first.preference) & (1 << i)) === 0 ? '0' : '1'));
+    for (const { family, preference } of rules) ip(family, `rule del fwmark ${FWMARK} pref ${preference} lookup ${ROUTE_TABLE}`);
+    for (const family of families) if (routeExists(family)) ip(family, `route del local default dev lo table ${ROUTE_TABLE}`);
   });
 }
 
 function installHere(families: readonly Family[]): void {
   const present = families.flatMap(rulePreferences);
-  const preference = present[0] ?? (fwmarkAccept() ? PREFERENCE.acceptWasOn : PREFERENCE.acceptWasOff);
+  const wereOn = SYSCTLS.reduce((bits, name, i) => read(name) === '1' ? bits | (1 << i) : bits, 0);
+  const preference = present[0] ?? PREFERENCE_MAX - wereOn;
   for (const family of families) {
     if (rulePreferences(family).length === 0) ip(family, `rule add fwmark ${FWMARK} pref ${preference} lookup ${ROUTE_TABLE}`);
     if (!routeExists(family)) ip(family, `route add local default dev lo table ${ROUTE_TABLE}`);
   }
-  if (!fwmarkAccept()) writeFileSync(FWMARK_ACCEPT, '1');
+  for (const name of SYSCTLS) if (isOff(name)) write(name, '1');
 }
 
 function ip(family: Family, command: string): string {
@@ -113,25 +127,44 @@ function rulePreferences(family: Family): number[] {
   return markRules(family)
     .filter(({ mark, mask, table }) => mark === MARK_INBOUND && mask === MARK_MASK && table === ROUTE_TABLE)
     .map(({ preference }) => preference)
-    .filter((preference) => Object.values<number>(PREFERENCE).includes(preference));
+    .filter((preference) => preference >= PREFERENCE_MIN && preference <= PREFERENCE_MAX);
 }
 
 function routeExists(family: Family): boolean {
   return routesOf(family, ROUTE_TABLE).some(({ type, destinationBits }) => type === RTN_LOCAL && destinationBits === 0);
 }
 
-function fwmarkAccept(): boolean {
-  return readFileSync(FWMARK_ACCEPT, 'utf8').trim() !== '0';
+type Sysctl = (typeof SYSCTLS)[number];
+
+function isOff(name: Sysctl): boolean {
+  return read(name) === '0';
 }
 
-/** Is a TCP socket of the current namespace open whose local address is none of the namespace's? */
-function hasBorrowedConnections(): boolean {
+/** undefined: the kernel has no such setting, as without IPv6. */
+function read(name: Sysctl): string | undefined {
+  try {
+    return readFileSync(`/proc/sys/${name}`, 'utf8').trim();
+  } catch {
+    return undefined;
+  }
+}
+
+function write(name: Sysctl, value: string): void {
+  if (read(name) !== undefined) writeFileSync(`/proc/sys/${name}`, value);
+}
+
+/**
+ * Is a connection of the current namespace open that capture made: accepted by a listener of ours (netfilter must go on
+ * translating it), or under an address that is none of the namespace's (it needs the return path)?
+ */
+function hasCapturedConnections(): boolean {
   const own = new Set(Object.values(networkInterfaces()).flatMap((list) => list ?? []).map(({ address }) => ipBytes(address).toString('hex')));
-  return ['tcp', 'tcp6'].flatMap(socketAddresses).some((address) => !own.has(address.toString('hex')) && !isLoopbackOrAny(address));
+  return ['tcp', 'tcp6'].flatMap(openConnections).some(({ address, port }) =>
+    port === OUTBOUND_PORT || port === INBOUND_PORT || (!own.has(address.toString('hex')) && !isLoopbackOrAny(address)));
 }
 
-/** Local addresses of connections (not listeners, not TIME_WAIT) in /proc/net/tcp, whose words are in host byte order. */
-function socketAddresses(table: string): Buffer[] {
+/** Local ends of connections (not listeners, not TIME_WAIT) in /proc/net/tcp, whose words are in host byte order. */
+function openConnections(table: string): { address: Buffer; port: number }[] {
   const TIME_WAIT = '06';
   const LISTEN = '0A';
   let text: string;
@@ -140,14 +173,15 @@ function socketAddresses(table: string): Buffer[] {
   } catch {
     return [];
   }
-  const addresses: Buffer[] = [];
+  const ends: { address: Buffer; port: number }[] = [];
   for (const line of text.split('\n').slice(1)) {
     const [, local = '', , state = ''] = line.trim().split(/\s+/);
     if (local === '' || state === TIME_WAIT || state === LISTEN) continue;
-    const bytes = Buffer.from(local.slice(0, local.indexOf(':')), 'hex').swap32();
-    addresses.push(bytes.length === 4 ? ipBytes([...bytes].join('.')) : bytes);
+    const [words = '', port = ''] = local.split(':');
+    const bytes = Buffer.from(words, 'hex').swap32();
+    ends.push({ address: bytes.length === 4 ? ipBytes([...bytes].join('.')) : bytes, port: Number.parseInt(port, 16) });
   }
-  return addresses;
+  return ends;
 }
 
 function isLoopbackOrAny(address: Buffer): boolean {

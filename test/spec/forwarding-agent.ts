@@ -21,6 +21,8 @@ export interface Captured {
 interface Served {
   readonly listeners: PodListeners;
   readonly servers: readonly Server[];
+  /** Accept on the listeners, as the workers of a real agent do. */
+  readonly serve: () => Server[];
 }
 
 export class ForwardingAgent {
@@ -61,9 +63,19 @@ export class ForwardingAgent {
       });
       return server.listen({ fd: dup(fd) });
     };
-    const servers = [...listeners.outbound.map((fd) => serve(fd, 'outbound')), ...listeners.inbound.map((fd) => serve(fd, 'inbound'))];
+    const serveAll = (): Server[] => [...listeners.outbound.map((fd) => serve(fd, 'outbound')), ...listeners.inbound.map((fd) => serve(fd, 'inbound'))];
     this.#stopServing(pod.name);
-    this.#served.set(pod.name, { listeners, servers });
+    this.#served.set(pod.name, { listeners, servers: serveAll(), serve: serveAll });
+  }
+
+  /** No worker accepts for this pod for a while; the listeners stay open, as the main thread of a real agent keeps them. */
+  pause(pod: Host): void {
+    for (const server of this.#served.get(pod.name)?.servers ?? []) server.close();
+  }
+
+  resume(pod: Host): void {
+    const served = this.#served.get(pod.name);
+    if (served !== undefined) this.#served.set(pod.name, { ...served, servers: served.serve() });
   }
 
   release(pod: Host): void {

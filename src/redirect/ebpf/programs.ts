@@ -30,8 +30,8 @@ export interface ProgramsOptions {
 
 export class Programs {
   readonly directory: string;
-  readonly #maps: ReadonlyMap<MapName, number>;
-  readonly #programs: ReadonlyMap<string, number>;
+  readonly #maps: Map<MapName, number>;
+  readonly #programs: Map<string, number>;
   readonly #links = new Map<CgroupProgram, number>();
 
   /** Programs pinned in `directory` by this agent or an earlier one. Nothing is attached yet. */
@@ -105,8 +105,10 @@ export class Programs {
 
   /** Let go of the descriptors. What is pinned stays in force. */
   close(): void {
-    for (const fd of [...this.#maps.values(), ...this.#programs.values(), ...this.#links.values()]) closeFd(fd);
-    this.#links.clear();
+    for (const fds of [this.#maps, this.#programs, this.#links]) {
+      for (const fd of fds.values()) closeFd(fd);
+      fds.clear();
+    }
   }
 
   #program(name: string): number {

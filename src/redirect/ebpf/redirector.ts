@@ -83,7 +83,7 @@ export class EbpfRedirector implements Redirector {
     if (enrolled === undefined) return;
     this.#pods.delete(podId);
     this.#erase(enrolled.netns.cookie);
-    this.#returnPaths.release(enrolled.netns);
+    this.#returnPaths.release(enrolled.netns, () => undefined);
   }
 
   check(podId: string): readonly Drift[] {
@@ -119,7 +119,7 @@ export class EbpfRedirector implements Redirector {
   close(options: { keep: boolean }): void {
     if (!options.keep) removeNode(this.#options.node);
     for (const { netns } of this.#pods.values()) {
-      if (!options.keep) removeReturnPath(netns, { evenIfUsed: true });
+      if (!options.keep) removeReturnPath(netns);
       netns.close();
     }
     this.#returnPaths.close(options);

@@ -52,14 +52,16 @@ export class Iptables {
     run(this.#tool('restore'), ['--noflush', '-w', LOCK_WAIT_S], renderRestore(tables, this.save()));
   }
 
-  /** Remove our chains and the jumps to them. Returns whether there were any. */
-  cleanup(): boolean {
+  /** Remove our chains and the jumps to them. */
+  cleanup(): void {
     const text = renderCleanup(this.save());
-    if (text === '') return false;
-    run(this.#tool('restore'), ['--noflush', '-w', LOCK_WAIT_S], text);
-    // An empty nat chain keeps its hook, and conntrack with it, on every packet of the pod. Only the nft variant can drop it.
-    if (this.variant === 'nft') for (const table of emptyTables(this.save())) run(this.#tool(), ['-w', LOCK_WAIT_S, '-t', table, '-X']);
-    return true;
+    if (text !== '') run(this.#tool('restore'), ['--noflush', '-w', LOCK_WAIT_S], text);
+  }
+
+  /** Remove tables in which nobody has rules or chains. Only the nft variant can; the legacy one keeps a table once used. */
+  dropEmptyTables(): void {
+    if (this.variant === 'legacy') return;
+    for (const table of emptyTables(this.save())) run(this.#tool(), ['-w', LOCK_WAIT_S, '-t', table, '-X']);
   }
 
   #tool(suffix?: 'save' | 'restore'): string {

@@ -2,7 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { Netns } from '../../sys/netns.ts';
 import type { Family } from '../../sys/sockaddr.ts';
-import { cleanNetns, cleanRules } from '../clean.ts';
+import { cleanNetns, cleanRules, dropEmptyTables } from '../clean.ts';
 import type { Drift, OriginalDst, PodTarget, Redirector } from '../redirector.ts';
 import { checkReturnPath, ReturnPaths } from '../return-path.ts';
 import { chooseVariant, Iptables } from './apply.ts';
@@ -64,7 +64,7 @@ export class IptablesRedirector implements Redirector {
     if (enrolled === undefined) return;
     this.#pods.delete(podId);
     cleanRules(enrolled.netns);
-    this.#returnPaths.release(enrolled.netns);
+    this.#returnPaths.release(enrolled.netns, dropEmptyTables);
   }
 
   check(podId: string): readonly Drift[] {

@@ -28,6 +28,12 @@ export const PREROUTING_CHAIN = 'ORLOP_PREROUTING';
 /** Every chain of ours begins so, and nothing else is ever touched. */
 export const CHAIN_PREFIX = 'ORLOP_';
 
+/**
+ * First packets only. Conntrack takes any packet of a connection older than the rules for a new connection
+ * (nf_conntrack_tcp_loose), and would redirect it in the middle.
+ */
+const SYN = '-p tcp -m tcp --tcp-flags FIN,SYN,RST,ACK SYN';
+
 /** iptables' multiport match holds 15 ports; a range counts twice. */
 const MULTIPORT_SLOTS = 15;
 
@@ -49,8 +55,8 @@ export function compileRules(exclusions: Exclusions, family: Family): Table[] {
     {
       name: 'nat',
       jumps: [
-        { chain: 'PREROUTING', spec: `-p tcp -j ${PREROUTING_CHAIN}`, why: 'connections to the pod' },
-        { chain: 'OUTPUT', spec: `-p tcp -j ${OUTPUT_CHAIN}`, why: 'connections from the pod' },
+        { chain: 'PREROUTING', spec: `${SYN} -j ${PREROUTING_CHAIN}`, why: 'connections to the pod' },
+        { chain: 'OUTPUT', spec: `${SYN} -j ${OUTPUT_CHAIN}`, why: 'connections from the pod' },
       ],
       rules: [...inboundRules(exclusions, family), ...outboundRules(exclusions, family)],
     },
