@@ -8,22 +8,25 @@ import { removeReturnPath } from './return-path.ts';
 
 const FAMILIES: readonly Family[] = [4, 6];
 
-/** Remove Orlop's iptables chains, of either variant. Connections they redirected go on while the emptied tables stay. */
-export function cleanRules(netns: Netns): void {
-  netns.run(() => {
-    for (const iptables of inUse()) iptables.cleanup();
-  });
+/** End the redirection of new connections by rules, of either variant. Returns whether there was any. */
+export function disarmRules(netns: Netns): boolean {
+  return netns.run(() => inUse().map((iptables) => iptables.disarm()).some(Boolean));
 }
 
-/** Remove tables of the current namespace that hold nothing any more; their hooks cost every packet a turn through conntrack. */
-export function dropEmptyTables(): void {
-  for (const iptables of inUse()) iptables.dropEmptyTables();
+/**
+ * Remove Orlop's iptables chains from the current namespace, and tables that hold nothing any more: their hooks cost every
+ * packet a turn through conntrack. Connections that were redirected end.
+ */
+export function cleanRules(): void {
+  for (const iptables of inUse()) {
+    iptables.cleanup();
+    iptables.dropEmptyTables();
+  }
 }
 
 /** Remove everything of Orlop's from a namespace, captured connections or not. BPF programs are removed with their pins. */
 export function cleanNetns(netns: Netns): void {
-  cleanRules(netns);
-  netns.run(dropEmptyTables);
+  netns.run(cleanRules);
   removeReturnPath(netns);
 }
 

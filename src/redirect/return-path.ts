@@ -29,7 +29,7 @@ const RTN_LOCAL = 2;
 
 interface Lingering {
   readonly netns: Netns;
-  readonly whenIdle: () => void;
+  readonly whenIdle: () => unknown;
 }
 
 /** The return paths of a node's pods; those of released pods stay until the connections that need them are closed. */
@@ -47,7 +47,7 @@ export class ReturnPaths {
    * Undo `install`, now or once the last captured connection is closed; then call `whenIdle`, inside the namespace. Takes over
    * `netns` and closes it then.
    */
-  release(netns: Netns, whenIdle: () => void): void {
+  release(netns: Netns, whenIdle: () => unknown): void {
     this.#forget(netns);
     this.#lingering.set(netns.inode, { netns, whenIdle });
     this.tidy();

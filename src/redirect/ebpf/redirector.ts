@@ -8,7 +8,7 @@ import { interfaceIndex, Netns } from '../../sys/netns.ts';
 import { ipBytes } from '../../sys/sockaddr.ts';
 import type { Family } from '../../sys/sockaddr.ts';
 import { closeFd } from '../../sys/socket.ts';
-import { cleanNetns, cleanRules } from '../clean.ts';
+import { cleanNetns, cleanRules, disarmRules } from '../clean.ts';
 import type { Exclusions } from '../exclusions.ts';
 import type { Drift, OriginalDst, PodListeners, PodTarget, Redirector } from '../redirector.ts';
 import { checkReturnPath, removeReturnPath, ReturnPaths } from '../return-path.ts';
@@ -36,6 +36,8 @@ export class EbpfRedirector implements Redirector {
   #older: string[];
   readonly #pods = new Map<string, Enrolled>();
   readonly #returnPaths: ReturnPaths;
+  /** Namespaces (by inode) that hold disarmed rules of the other backend, for the connections made while they were in force. */
+  readonly #disarmed = new Set<bigint>();
 
   /**
    * Loads and attaches the programs, or adopts those of an earlier agent of the node. Redirectors of one node share their
@@ -67,7 +69,7 @@ export class EbpfRedirector implements Redirector {
       const enrolled = { pod, listeners, netns, families: familiesOf(listeners) };
       this.#returnPaths.install(netns, enrolled.families);
       this.#write(enrolled);
-      cleanRules(netns);
+      if (disarmRules(netns)) this.#disarmed.add(netns.inode);
       for (const directory of this.#older) forget(directory, netns.cookie);
       this.#pods.get(pod.id)?.netns.close();
       this.#pods.set(pod.id, enrolled);
@@ -83,7 +85,8 @@ export class EbpfRedirector implements Redirector {
     if (enrolled === undefined) return;
     this.#pods.delete(podId);
     this.#erase(enrolled.netns.cookie);
-    this.#returnPaths.release(enrolled.netns, () => undefined);
+    const hadRules = this.#disarmed.delete(enrolled.netns.inode);
+    this.#returnPaths.release(enrolled.netns, () => hadRules && cleanRules());
   }
 
   check(podId: string): readonly Drift[] {
@@ -120,6 +123,7 @@ export class EbpfRedirector implements Redirector {
     if (!options.keep) removeNode(this.#options.node);
     for (const { netns } of this.#pods.values()) {
       if (!options.keep) removeReturnPath(netns);
+      if (!options.keep && this.#disarmed.has(netns.inode)) netns.run(cleanRules);
       netns.close();
     }
     this.#returnPaths.close(options);

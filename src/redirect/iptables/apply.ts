@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import { legacyTableInfo, nftGeneration } from '../../sys/netlink.ts';
 import type { Family } from '../../sys/sockaddr.ts';
 import { CommandError, findCommand, run } from '../command.ts';
-import { emptyTables, parseSave, renderCleanup, renderRestore } from './render.ts';
+import { emptyTables, parseSave, renderCleanup, renderDisarm, renderRestore } from './render.ts';
 import type { SavedTables } from './render.ts';
 import type { Table } from './rules.ts';
 
@@ -49,19 +49,29 @@ export class Iptables {
 
   /** Make `tables` true; other rules stay. All of a table at once, or nothing of it. */
   apply(tables: readonly Table[]): void {
-    run(this.#tool('restore'), ['--noflush', '-w', LOCK_WAIT_S], renderRestore(tables, this.save()));
+    this.#restore(renderRestore(tables, this.save()));
   }
 
-  /** Remove our chains and the jumps to them. */
+  /** Redirect no new connection, and go on translating established ones. Returns whether there was anything to end. */
+  disarm(): boolean {
+    return this.#restore(renderDisarm(this.save()));
+  }
+
+  /** Remove our chains and the jumps to them. Connections that were redirected end. */
   cleanup(): void {
-    const text = renderCleanup(this.save());
-    if (text !== '') run(this.#tool('restore'), ['--noflush', '-w', LOCK_WAIT_S], text);
+    this.#restore(renderCleanup(this.save()));
   }
 
   /** Remove tables in which nobody has rules or chains. Only the nft variant can; the legacy one keeps a table once used. */
   dropEmptyTables(): void {
     if (this.variant === 'legacy') return;
     for (const table of emptyTables(this.save())) run(this.#tool(), ['-w', LOCK_WAIT_S, '-t', table, '-X']);
+  }
+
+  #restore(text: string): boolean {
+    if (text === '') return false;
+    run(this.#tool('restore'), ['--noflush', '-w', LOCK_WAIT_S], text);
+    return true;
   }
 
   #tool(suffix?: 'save' | 'restore'): string {

@@ -2,7 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { Netns } from '../../sys/netns.ts';
 import type { Family } from '../../sys/sockaddr.ts';
-import { cleanNetns, cleanRules, dropEmptyTables } from '../clean.ts';
+import { cleanNetns, cleanRules } from '../clean.ts';
 import type { Drift, OriginalDst, PodTarget, Redirector } from '../redirector.ts';
 import { checkReturnPath, ReturnPaths } from '../return-path.ts';
 import { chooseVariant, Iptables } from './apply.ts';
@@ -63,8 +63,10 @@ export class IptablesRedirector implements Redirector {
     const enrolled = this.#pods.get(podId);
     if (enrolled === undefined) return;
     this.#pods.delete(podId);
-    cleanRules(enrolled.netns);
-    this.#returnPaths.release(enrolled.netns, dropEmptyTables);
+    enrolled.netns.run(() => {
+      for (const { iptables } of enrolled.tools) iptables.disarm();
+    });
+    this.#returnPaths.release(enrolled.netns, cleanRules);
   }
 
   check(podId: string): readonly Drift[] {

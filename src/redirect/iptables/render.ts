@@ -39,13 +39,21 @@ export function renderCheck(tables: readonly Table[], command: string): string {
   return tables.flatMap((table) => [...table.jumps, ...table.rules].map((rule) => `${command} -t ${table.name} -C ${rule.chain} ${rule.spec}`)).join('\n');
 }
 
+/**
+ * Input of `iptables-restore --noflush` that ends the redirection of new connections: the jumps of the nat table go. The
+ * chains stay, since the kernel translates established connections only while some rule of the namespace needs conntrack.
+ */
+export function renderDisarm(saved: SavedTables): string {
+  const jumps = jumpsIn(saved.get('nat') ?? new Map());
+  return jumps.length === 0 ? '' : ['*nat', ...jumps, 'COMMIT', ''].join('\n');
+}
+
 /** Input of `iptables-restore --noflush` that removes every chain of ours and every jump to one; empty when there is none. */
 export function renderCleanup(saved: SavedTables): string {
   const text: string[] = [];
   for (const [table, chains] of saved) {
     const own = [...chains.keys()].filter(isOwn);
-    const jumps = [...chains].filter(([chain]) => !isOwn(chain))
-      .flatMap(([chain, specs]) => specs.filter(jumpsToOwn).map((spec) => `-D ${chain} ${spec}`));
+    const jumps = jumpsIn(chains);
     if (own.length === 0 && jumps.length === 0) continue;
     text.push(`*${table}`, ...jumps, ...own.map((chain) => `-F ${chain}`), ...own.map((chain) => `-X ${chain}`), 'COMMIT', '');
   }
@@ -67,6 +75,11 @@ export function count(saved: SavedTables, table: string, rule: Rule): number {
 }
 
 const BUILT_IN = new Set(['PREROUTING', 'INPUT', 'FORWARD', 'OUTPUT', 'POSTROUTING']);
+
+/** Commands that remove the jumps to our chains. */
+function jumpsIn(chains: ReadonlyMap<string, readonly string[]>): string[] {
+  return [...chains].filter(([chain]) => !isOwn(chain)).flatMap(([chain, specs]) => specs.filter(jumpsToOwn).map((spec) => `-D ${chain} ${spec}`));
+}
 
 function isOwn(chain: string): boolean {
   return chain.startsWith(CHAIN_PREFIX);
