@@ -7,7 +7,7 @@ import { Command } from 'commander';
 import { Lab, UP_TIMEOUT_MS } from '../lab/lab.ts';
 import { LabError } from '../lab/lab-error.ts';
 import { AGENT_ACTIONS } from '../lab/status.ts';
-import type { AgentAction, Applied, LabStatus, Progress } from '../lab/status.ts';
+import type { AgentAction, AgentStatus, Applied, LabStatus, Progress } from '../lab/status.ts';
 
 interface UpFlags {
   name?: string;
@@ -119,8 +119,7 @@ async function ps(flags: { name?: string; json?: boolean }): Promise<void> {
 }
 
 function showLab({ nodes, pods, services, configDirectory }: LabStatus): void {
-  const agentOf = ({ agent: { enabled, ready, running } }: LabStatus['nodes'][number]): string => (!enabled ? 'none' : ready ? 'ready' : running ? 'starting' : 'down');
-  table(['NODE', 'ADDRESS', 'AGENT'], nodes.map((node) => [node.name, node.address.ipv4, agentOf(node)]));
+  table(['NODE', 'ADDRESS', 'AGENT'], nodes.map((node) => [node.name, node.address.ipv4, agentState(node.agent)]));
   table(['NAMESPACE', 'POD', 'READY', 'RESTARTS', 'NODE', 'IPV4', 'IPV6'], pods.map((pod) => [
     pod.namespace, pod.name, `${pod.containers.filter(({ ready }) => ready).length}/${pod.containers.length}`,
     String(pod.containers.reduce((sum, { restarts }) => sum + restarts, 0)), pod.node ?? '(external)', pod.address.ipv4, pod.address.ipv6,
@@ -129,6 +128,12 @@ function showLab({ nodes, pods, services, configDirectory }: LabStatus): void {
     service.namespace, service.name, service.clusterIPs.join(', ') || '(headless)', service.ports.join(', '),
   ]));
   print(`objects that agents read: ${configDirectory}`);
+}
+
+function agentState({ enabled, ready, running }: AgentStatus): string {
+  if (!enabled) return 'none';
+  if (ready) return 'ready';
+  return running ? 'starting' : 'down';
 }
 
 async function exec(pod: string, cmd: string[], flags: { container?: string; name?: string }): Promise<void> {

@@ -18,7 +18,7 @@ export function baseEnvironment(): Record<string, string> {
   return { PATH, HOME: '/root', LANG: 'C.UTF-8' };
 }
 
-/** Environment of a pod's processes; `own` is its container's. */
-export function podEnvironment(pod: LabPod, own: Record<string, string>): Record<string, string> {
-  return { ...baseEnvironment(), HOSTNAME: pod.hostname, ...own };
+/** Environment of a pod's processes: `own` is its container's, `scratch` a directory that ends with the pod. */
+export function podEnvironment(pod: LabPod, own: Record<string, string>, scratch: string): Record<string, string> {
+  return { ...baseEnvironment(), HOSTNAME: pod.hostname, TMPDIR: scratch, ...own };
 }

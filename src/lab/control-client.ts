@@ -31,7 +31,7 @@ export class ControlClient {
   /** One request; the answer's JSON. Throws LabError with the supervisor's words when it refuses. */
   async call(method: 'GET' | 'POST', path: string, options: { query?: Record<string, string | undefined>; body?: string } = {}): Promise<unknown> {
     const query = Object.entries(options.query ?? {}).filter((entry): entry is [string, string] => entry[1] !== undefined);
-    const response = await this.#send(method, query.length === 0 ? path : `${path}?${new URLSearchParams(query)}`, options.body);
+    const response = await this.#send(method, query.length === 0 ? path : `${path}?${new URLSearchParams(query).toString()}`, options.body);
     const body = JSON.parse(await text(response)) as unknown;
     if (response.statusCode === 200) return body;
     const { message } = body as { message: string };
@@ -39,7 +39,7 @@ export class ControlClient {
   }
 
   /** Follow the lab coming up. A tied lab lives as long as somebody follows: `close` ends that. */
-  async follow(onProgress: (progress: Progress) => void): Promise<{ ended: Promise<void>; close(): void }> {
+  async follow(onProgress: (progress: Progress) => void): Promise<{ onEnd: (listener: () => void) => void; close: () => void }> {
     const response = await this.#send('GET', '/progress');
     // Following a lab is no reason for a process to stay.
     response.socket.unref();
@@ -49,9 +49,9 @@ export class ControlClient {
     });
     response.on('error', () => undefined);
     return {
-      ended: new Promise((resolve) => {
-        response.on('close', resolve);
-      }),
+      onEnd: (listener) => {
+        response.once('close', listener);
+      },
       close: () => response.destroy(),
     };
   }

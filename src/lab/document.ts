@@ -112,7 +112,7 @@ export class Field {
   optionalString(): string | undefined {
     if (!this.present) return undefined;
     if (typeof this.value !== 'string') this.fail(`is ${JSON.stringify(this.value)}, not a string`, 'put it in quotes');
-    return this.value as string;
+    return this.value;
   }
 
   strings(): string[] {
@@ -130,7 +130,7 @@ export class Field {
     if (typeof value !== 'number' || !Number.isInteger(value) || value < min || value > max) {
       this.fail(`is ${JSON.stringify(value)}`, `it must be a whole number from ${min} to ${max}`);
     }
-    return value as number;
+    return value;
   }
 
   integer(min: number, max: number): number {
@@ -141,7 +141,7 @@ export class Field {
   optionalBoolean(): boolean | undefined {
     if (!this.present) return undefined;
     if (typeof this.value !== 'boolean') this.fail(`is ${JSON.stringify(this.value)}`, 'it must be true or false');
-    return this.value as boolean;
+    return this.value;
   }
 
   oneOf<T extends string>(values: readonly T[]): T | undefined {
@@ -173,7 +173,7 @@ export function parseDocuments(sources: readonly SourceText[]): SourceDocument[]
         throw new LabError(`${file}:${line}: is not YAML: ${error.message.split('\n')[0] ?? ''}; correct the syntax`);
       }
       if (document.contents === null) continue;
-      const found = new SourceDocument(file, document as Document, lines);
+      const found = new SourceDocument(file, document, lines);
       found.root.get('apiVersion').string();
       if (found.kind === '' || found.name === '') found.root.fail('has an empty kind or name', 'every object needs both');
       documents.push(found);

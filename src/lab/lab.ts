@@ -185,7 +185,7 @@ export class Lab implements AsyncDisposable {
   async down(): Promise<void> {
     const asked = await this.#control.call('POST', '/down').then(() => true, () => false);
     const deadline = Date.now() + DOWN_TIMEOUT_MS;
-    while (asked && existsSync(this.paths.control) && Date.now() < deadline) await sleep(POLL_MS);
+    if (asked) while (existsSync(this.paths.control) && Date.now() < deadline) await sleep(POLL_MS);
     this.#unfollow?.();
     await cleanLab(this.name);
   }
@@ -226,7 +226,7 @@ export class Lab implements AsyncDisposable {
       if (progress.event === 'up' || (progress.event === 'waiting' && options.noWait === true)) done.resolve(undefined);
     });
     this.#unfollow = following.close;
-    void following.ended.then(() => {
+    following.onEnd(() => {
       done.reject(new LabError(`the supervisor of lab ${this.name} is gone: ${lastLines(this.paths.supervisorLog)}`));
     });
     const timer = setTimeout(() => {

@@ -60,6 +60,11 @@ export class LabPaths {
     return `${this.root}/pods/${namespace}_${pod}`;
   }
 
+  /** Directory that any user of a pod may write to. */
+  podScratch(namespace: string, pod: string): string {
+    return `${this.pod(namespace, pod)}/tmp`;
+  }
+
   containerLog(namespace: string, pod: string, container: string): string {
     return `${this.logs}/${namespace}_${pod}_${container}.log`;
   }

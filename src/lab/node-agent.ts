@@ -85,11 +85,14 @@ export class NodeAgent {
 
   #poll(): void {
     this.#timer = setTimeout(() => {
-      void attemptProbe(HEALTH, this.#netns, '127.0.0.1').then((ready) => {
-        if (this.#stopped) return;
-        this.#ready = ready;
-        this.#poll();
-      });
+      void this.#look();
     }, POLL_MS);
+  }
+
+  async #look(): Promise<void> {
+    const ready = await attemptProbe(HEALTH, this.#netns, '127.0.0.1');
+    if (this.#stopped) return;
+    this.#ready = ready;
+    this.#poll();
   }
 }

@@ -48,7 +48,7 @@ export class RunningPod {
   readonly #pause: ChildProcess;
   readonly #probeFrom: Netns;
   readonly #containers: Watched[];
-  readonly #onChange: () => void;
+  readonly #options: RunningPodOptions;
   readonly #stopping = new AbortController();
 
   private constructor(options: RunningPodOptions, place: PodPlace, pause: ChildProcess) {
@@ -56,7 +56,7 @@ export class RunningPod {
     this.pod = pod;
     this.place = place;
     this.#pause = pause;
-    this.#onChange = options.onChange;
+    this.#options = options;
     const home = world.nodes.find((node) => node.name === pod.node)?.netns ?? world.fabricNetns;
     this.#probeFrom = Netns.open(`${NETNS_DIRECTORY}/${home}`);
     this.#containers = pod.containers.map((container) => ({
@@ -64,11 +64,11 @@ export class RunningPod {
       ready: false,
       process: new Supervised({
         argv: inPod(place, container.argv, { cwd: CHECKOUT, ...container }),
-        env: podEnvironment(pod, container.env),
+        env: podEnvironment(pod, container.env, paths.podScratch(pod.namespace, pod.name)),
         cwd: CHECKOUT,
         logPath: paths.containerLog(pod.namespace, pod.name, container.name),
         onChange: () => {
-          this.#onChange();
+          this.#options.onChange();
         },
       }),
     }));
@@ -81,6 +81,7 @@ export class RunningPod {
     const cgroup = makeCgroup(world.name, `pod-${pod.netns}`);
     const directory = paths.pod(pod.namespace, pod.name);
     writePodFiles(world, pod, directory);
+    makeScratch(paths.podScratch(pod.namespace, pod.name));
     const pause = await startPause(pod, { cgroup, directory });
     return new RunningPod(options, { cgroup, netnsPath: `${NETNS_DIRECTORY}/${pod.netns}`, pausePid: pause.pid as number }, pause);
   }
@@ -124,7 +125,7 @@ export class RunningPod {
       const flips = watched.process.running && everReady && !ok ? -streak >= (probe?.failureThreshold ?? 1) : !ok || streak >= (probe?.successThreshold ?? 1);
       if (flips && watched.ready !== ok) {
         watched.ready = ok;
-        this.#onChange();
+        this.#options.onChange();
       }
       everReady ||= watched.ready;
       await pauseFor(everReady && probe !== undefined ? probe.periodMs : EAGER_PERIOD_MS, signal);
@@ -149,6 +150,12 @@ function pauseFor(ms: number, signal: AbortSignal): Promise<void> {
       resolve();
     }
   });
+}
+
+function makeScratch(directory: string): void {
+  mkdirSync(directory, { recursive: true });
+  // Like /tmp: mkdir's mode would be narrowed by the umask.
+  chmodSync(directory, 0o1777);
 }
 
 function writePodFiles(world: World, pod: LabPod, directory: string): void {

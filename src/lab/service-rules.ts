@@ -49,8 +49,11 @@ function hairpins(world: World, family: 'ipv4' | 'ipv6'): string {
   return pairs.length === 0 ? '' : `    elements = { ${pairs.join(', ')} }\n`;
 }
 
+function rules(lines: readonly string[]): string {
+  return lines.map((line) => `    ${line}\n`).join('');
+}
+
 function table(world: World, translations: readonly string[], refusals: readonly string[]): string {
-  const rules = (lines: readonly string[]): string => lines.map((line) => `    ${line}\n`).join('');
   return `table inet ${SERVICE_TABLE}
 delete table inet ${SERVICE_TABLE}
 table inet ${SERVICE_TABLE} {

@@ -30,19 +30,24 @@ async function main(name: string): Promise<void> {
     if (!control.followed) end();
   }, FIRST_FOLLOWER_MS).unref();
 
-  supervisor.start(report).then(() => {
-    report({ event: 'up' });
-  }, (error: unknown) => {
-    const message = error instanceof Error ? error.message : String(error);
-    process.stderr.write(`${error instanceof Error ? error.stack ?? message : message}\n`);
-    report({ event: 'failed', message });
-  });
+  void bringUp(supervisor, report);
   await ending.promise;
   await supervisor.stop();
   // Out of the lab's groups, or removing them would end this process before its work is done.
   enterCgroup(home);
   control.close();
   await cleanLab(name);
+}
+
+async function bringUp(supervisor: Supervisor, report: (progress: Progress) => void): Promise<void> {
+  try {
+    await supervisor.start(report);
+    report({ event: 'up' });
+  } catch (error) {
+    const message = error instanceof Error ? error.message : String(error);
+    process.stderr.write(`${error instanceof Error ? error.stack ?? message : message}\n`);
+    report({ event: 'failed', message });
+  }
 }
 
 /** Path of this process's v2 group below the hierarchy's root. */

@@ -201,7 +201,7 @@ export class Supervisor {
         const container = pod.containers[index] as (typeof pod.containers)[number];
         const { runAsUser, runAsGroup, env } = container;
         return {
-          ...state, logPath: this.paths.containerLog(namespace, name, state.name), env: podEnvironment(pod, env),
+          ...state, logPath: this.paths.containerLog(namespace, name, state.name), env: podEnvironment(pod, env, this.paths.podScratch(namespace, name)),
           ...(runAsUser !== undefined && { runAsUser }), ...(runAsGroup !== undefined && { runAsGroup }),
         };
       }),
