@@ -47,6 +47,8 @@ export class ControlClient {
     lines.on('line', (line) => {
       onProgress(JSON.parse(line) as Progress);
     });
+    // A supervisor that is killed breaks off in the middle; the reader passes that on, and the end of the response tells it.
+    lines.on('error', () => undefined);
     response.on('error', () => undefined);
     return {
       onEnd: (listener) => {
