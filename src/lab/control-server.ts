@@ -87,7 +87,7 @@ export class ControlServer {
       }
       case '/down':
         this.#options.onDown();
-        return {};
+        return { pid: process.pid };
       default: throw new LabError(`the supervisor knows no ${url.pathname}; are both of the same version?`);
     }
   }

@@ -1,6 +1,5 @@
 /** Which pods stand behind a Service's port, and on which port of theirs. Pure. */
-import { selectedPods } from './world.ts';
-import { podKey } from './world.ts';
+import { podKey, selectedPods } from './world.ts';
 import type { LabPod, LabService, ServicePort } from './world.ts';
 
 export interface ServiceEndpoint {

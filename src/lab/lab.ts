@@ -183,9 +183,8 @@ export class Lab implements AsyncDisposable {
 
   /** Stop everything and remove every trace, whatever state the lab is in. */
   async down(): Promise<void> {
-    const asked = await this.#control.call('POST', '/down').then(() => true, () => false);
-    const deadline = Date.now() + DOWN_TIMEOUT_MS;
-    if (asked) while (existsSync(this.paths.control) && Date.now() < deadline) await sleep(POLL_MS);
+    const pid = await this.#control.call('POST', '/down').then((answer) => (answer as { pid: number }).pid, () => undefined);
+    if (pid !== undefined) await untilGone(pid, DOWN_TIMEOUT_MS);
     this.#unfollow?.();
     await cleanLab(this.name);
   }
@@ -336,6 +335,19 @@ function onlyName(): string {
   const names = labNames();
   if (names.length === 1) return names[0] as string;
   throw new LabError(names.length === 0 ? 'no lab is up; bring one up with orlop lab up FILE' : `several labs are up (${names.join(', ')}); name one with --name`);
+}
+
+/** Wait for a process that was asked to end, and end it when it does not: two may not remove the same things at once. */
+async function untilGone(pid: number, timeoutMs: number): Promise<void> {
+  const deadline = Date.now() + timeoutMs;
+  while (existsSync(`/proc/${pid}`)) {
+    if (Date.now() > deadline) {
+      // The id cannot have passed to another process: it is looked at all the time.
+      process.kill(pid, 'SIGKILL');
+      return;
+    }
+    await sleep(POLL_MS);
+  }
 }
 
 function lastLines(path: string): string {

@@ -1,5 +1,5 @@
 /** The process behind a lab: it makes the nodes, runs pods and agents, answers DNS, keeps Services and the config directory true. */
-import { existsSync, mkdirSync } from 'node:fs';
+import { mkdirSync } from 'node:fs';
 import { podEnvironment } from './checkout.ts';
 import { ConfigDirectory } from './config-directory.ts';
 import { DnsServer } from './dns-server.ts';
@@ -15,8 +15,8 @@ import { NodeAgent } from './node-agent.ts';
 import { RunningPod } from './running-pod.ts';
 import type { LabState } from './clean.ts';
 import type { AgentAction, Applied, LabStatus, NodeStatus, PodStatus, Progress } from './status.ts';
-import type { World } from './world.ts';
 import { podKey } from './world.ts';
+import type { World } from './world.ts';
 import { Zone } from './zone.ts';
 
 /** Changes this close together are written as one: pods of a lab become ready in bursts. */
@@ -181,7 +181,7 @@ export class Supervisor {
     const ready = new Set(this.#pods.filter((pod) => pod.ready).map(({ pod }) => podKey(pod)));
     this.#zone = new Zone(this.world, ready, this.#objects.extraHosts());
     this.#objects.directory.replaceGenerated(generatedObjects(this.world, ready));
-    if (existsSync(NETNS_DIRECTORY)) await applyServiceRules(this.world, ready);
+    await applyServiceRules(this.world, ready);
   }
 
   #nodeStatus(name: string): NodeStatus {

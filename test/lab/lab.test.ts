@@ -141,7 +141,7 @@ describe('a lab', () => {
   });
 
   it.each(['-4', '-6'])('lets a pod reach itself through its Service (%s)', async (family) => {
-    expect((await get(lab, 'self', 'http://self/', family)).pod).toBe('self');
+    expect((await get(lab, 'self', 'http://self.here/', family)).pod).toBe('self');
   });
 
   it('resolves names as a cluster does, and no others', async () => {
@@ -345,7 +345,7 @@ describe('the lab\'s topologies', () => {
     expect(stdout).toMatch(answer);
   });
 
-  it('passes trace headers on from productpage to ratings, and counts versions', async () => {
+  it('bookinfo\'s reviews are three versions, and the load tool counts them', async () => {
     await using lab = await Lab.up([join(CHECKOUT, 'lab/bookinfo.yaml')], { name: `${TAG}d`, noAgent: true });
     const { stdout } = await lab.exec('visitor', ['node', 'lab/apps/load.ts', 'http://reviews.bookinfo:9080/reviews/0', '-n', '60', '--no-keepalive', '--json']);
     const { statuses, versions } = JSON.parse(stdout) as { statuses: object; versions: Record<string, number> };

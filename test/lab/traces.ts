@@ -37,6 +37,8 @@ function list(directory: string): string[] {
 function processOf(pid: string, lab: string): string[] {
   try {
     const command = readFileSync(`/proc/${pid}/cmdline`, 'utf8').replaceAll('\0', ' ');
+    // A process that has ended has no command line; it only waits for its parent to take notice.
+    if (command === '') return [];
     const inGroup = readFileSync(`/proc/${pid}/cgroup`, 'utf8').includes(`/orlop-lab/${lab}/`);
     return inGroup || command.includes(`orlop-lab/${lab}/`) || command.includes(`supervise.ts ${lab} `) ? [command] : [];
   } catch {
