@@ -45,6 +45,7 @@ export const ERRORS = Object.freeze({
   downstream_protocol_error: kind(400, 'DPE', 'downstream', 'http1.codec_error', 'The request is not valid HTTP.'),
   head_too_large: kind(431, 'DPE', 'downstream', 'request_headers_too_large', 'The head of the request is larger than the limit.'),
   version_not_supported: kind(505, 'DPE', 'downstream', 'http1.version_not_supported', 'Only HTTP/1.0 and HTTP/1.1 are understood here.'),
+  coding_not_supported: kind(501, 'DPE', 'downstream', 'http1.codec_error', 'Of the transfer codings only "chunked" is understood.'),
   head_timeout: kind(408, 'DPE', 'downstream', 'request_header_timeout', 'The head of the request did not arrive in time.'),
   stream_idle_timeout: kind(504, 'SI', 'mesh', 'stream_idle_timeout', 'Nothing moved in either direction for the stream idle timeout.'),
   expectation_failed: kind(417, 'DPE', 'downstream', 'http1.expectation_failed', 'Only "Expect: 100-continue" is understood.'),

@@ -33,8 +33,11 @@ export const TCP_IDLE_TIMEOUT_MS = 3_600_000;
 /** Istio's default connectTimeout. */
 export const CONNECT_TIMEOUT_MS = 10_000;
 
-/** Pipelined requests read ahead of the one being answered; more are left in the socket. */
-export const PIPELINE_DEPTH_MAX = 16;
+/** Bytes of pipelined requests read ahead of the one being answered; more are left in the socket. */
+export const PIPELINED_BYTES_MAX: number = 64 * KIB;
+
+/** Rest of a request that was answered early: read and dropped up to here to keep the connection, beyond it is closed. */
+export const EARLY_ANSWER_DISCARD_BYTES_MAX: number = 256 * KIB;
 
 /** Connections one workload may have open through the agent; the next waits in the backlog's place of its own pod only. */
 export const WORKLOAD_CONNECTIONS_MAX = 20_000;
@@ -53,6 +56,9 @@ export const DETECT_SILENCE_MS = 5;
 
 /** Bytes of an opaque client kept while its upstream is being connected; then it is not read until the upstream is there. */
 export const OPAQUE_EARLY_BYTES_MAX: number = 64 * KIB;
+
+/** Ports one pod remembers as server-speaks-first; a client that dials ever new ports must not grow the list for ever. */
+export const OPAQUE_PORTS_MAX = 4_096;
 
 /** Backlog of the captured listeners: clients wait here while a worker restarts (bounded by net.core.somaxconn too). */
 export const LISTEN_BACKLOG = 4096;
@@ -81,3 +87,24 @@ export const EXCLUSION_ENTRIES_MAX = 256;
 
 /** Addresses outside the registry that one workload may have connections to, in one cluster, at a time. */
 export const ORIGINAL_ENDPOINTS_MAX = 4096;
+
+/** Request body waiting for a mirror that reads slower than the endpoint; a slower one loses the copy. */
+export const MIRROR_BUFFER_BYTES_MAX: number = 256 * KIB;
+
+/** Answer of a try that is to be repeated: read to its end up to this size, which keeps the connection; a larger one is cut off. */
+export const RETRY_DISCARD_BYTES_MAX: number = 64 * KIB;
+
+/** Idle connection from the agent to a pod's own application: short, because each client address has its own. */
+export const APP_IDLE_TIMEOUT_MS = 30_000;
+
+/** Pairs of port and client address that one pod's application has idle connections for; the oldest idle ones are closed. */
+export const APP_CLIENTS_MAX = 4096;
+
+/** Endpoints tried for one opaque connection before it is refused. */
+export const TCP_CONNECT_ATTEMPTS_MAX = 3;
+
+/** Rest of a request body that is read and dropped, to keep the connection, when its answer came first; a longer one ends it. */
+export const DISCARD_BYTES_MAX: number = 64 * KIB;
+
+/** How long a client may take to close its side after the last answer, before it is cut off (RFC 9112 §9.6). */
+export const LINGER_MS = 5_000;
