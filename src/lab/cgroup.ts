@@ -32,14 +32,8 @@ export function enterCgroup(directory: string): void {
 }
 
 /** End every process in the group and below at once (cgroup.kill, Linux 5.14). */
-export function killCgroup(directory: string): void {
+function killCgroup(directory: string): void {
   if (existsSync(directory)) writeFileSync(join(directory, 'cgroup.kill'), '1');
-}
-
-/** Processes in the group itself. */
-export function cgroupProcesses(directory: string): number[] {
-  if (!existsSync(directory)) return [];
-  return readFileSync(join(directory, 'cgroup.procs'), 'utf8').split('\n').filter((line) => line !== '').map(Number);
 }
 
 /** Kill what is in a lab's groups, and remove them. Processes take a moment to leave a group after their end. */

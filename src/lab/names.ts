@@ -60,6 +60,11 @@ export class LabPaths {
     return `${this.root}/pods/${namespace}_${pod}`;
   }
 
+  /** What a node's own processes see as /etc/resolv.conf. */
+  nodeResolver(node: string): string {
+    return `${this.root}/pods/_${node}.resolv.conf`;
+  }
+
   /** Directory that any user of a pod may write to. */
   podScratch(namespace: string, pod: string): string {
     return `${this.pod(namespace, pod)}/tmp`;

@@ -8,7 +8,7 @@ import { Netns } from '../sys/netns.ts';
 import { externalGateway, fabricAddress, podPrefixes } from './addresses.ts';
 import { ip, mustRun, runCommand } from './command.ts';
 import { isNetnsOf, NETNS_DIRECTORY } from './names.ts';
-import { renderServiceRules, SERVICE_TABLE } from './service-rules.ts';
+import { renderServiceRules } from './service-rules.ts';
 import type { ReadyPods } from './endpoints.ts';
 import type { LabNode, LabPod, World } from './world.ts';
 
@@ -88,11 +88,6 @@ export async function makePodNetwork(world: World, pod: LabPod, index: number): 
 export async function applyServiceRules(world: World, ready: ReadyPods): Promise<void> {
   const rules = renderServiceRules(world, ready);
   await Promise.all(world.nodes.map((node) => mustRun('ip', ['netns', 'exec', node.netns, 'nft', '-f', '-'], rules)));
-}
-
-/** The rules of one node as the kernel has them. */
-export async function readServiceRules(node: LabNode): Promise<string> {
-  return mustRun('ip', ['netns', 'exec', node.netns, 'nft', 'list', 'table', 'inet', SERVICE_TABLE]);
 }
 
 /** Remove every namespace of a lab; its links, routes and rules go with them. */

@@ -1,9 +1,10 @@
 /** The agent of one node while the lab runs: a process inside the node's network namespace, in a cgroup of its own. */
-import { mkdirSync } from 'node:fs';
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { dirname } from 'node:path';
 import { Netns } from '../sys/netns.ts';
 import { makeCgroup } from './cgroup.ts';
 import { baseEnvironment, CHECKOUT, ORLOP } from './checkout.ts';
-import { inCgroup } from './enter.ts';
+import { inCgroup, withResolver } from './enter.ts';
 import { NETNS_DIRECTORY } from './names.ts';
 import type { LabPaths } from './names.ts';
 import { attemptProbe } from './probe.ts';
@@ -37,13 +38,14 @@ export class NodeAgent {
     this.#runDirectory = `${paths.root}/${node.name}`;
     this.#logPath = paths.agentLog(node.name);
     mkdirSync(this.#runDirectory, { recursive: true });
+    mkdirSync(dirname(paths.nodeResolver(node.name)), { recursive: true });
+    writeFileSync(paths.nodeResolver(node.name), `nameserver ${node.bridge.ipv4}\n`);
     const argv = [
       ORLOP, 'agent', '--config', paths.config, '--node', node.name, '--run-dir', this.#runDirectory, '--redirect', world.agent.redirect, ...world.agent.args,
     ];
     this.#process = new Supervised({
-      argv: inCgroup(makeCgroup(world.name, `agent-${node.name}`), argv),
-      // The names of the lab are known to its own DNS servers only: whatever the agent resolves, it must ask there.
-      env: { ...baseEnvironment(), ORLOP_DNS_SERVER: node.bridge.ipv4 },
+      argv: inCgroup(makeCgroup(world.name, `agent-${node.name}`), withResolver(paths.nodeResolver(node.name), argv)),
+      env: baseEnvironment(),
       cwd: CHECKOUT,
       logPath: this.#logPath,
       netns: this.#netns,

@@ -7,7 +7,7 @@ import type { ReadyPods } from './endpoints.ts';
 import type { LabService, ServicePort, World } from './world.ts';
 
 /** The lab's table in each node's namespace. */
-export const SERVICE_TABLE = 'orlop-lab';
+const SERVICE_TABLE = 'orlop-lab';
 
 /** Rules of every node (they are all alike): the table is replaced as a whole. */
 export function renderServiceRules(world: World, ready: ReadyPods): string {
