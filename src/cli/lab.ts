@@ -4,7 +4,7 @@ import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { constants } from 'node:os';
 import { Command } from 'commander';
-import { Lab, UP_TIMEOUT_MS } from '../lab/lab.ts';
+import { Lab, NotReadyError, UP_TIMEOUT_MS } from '../lab/lab.ts';
 import { LabError } from '../lab/lab-error.ts';
 import { AGENT_ACTIONS } from '../lab/status.ts';
 import type { AgentAction, AgentStatus, Applied, LabStatus, Progress } from '../lab/status.ts';
@@ -60,6 +60,7 @@ function guarded<A extends unknown[]>(action: (...args: A) => Promise<void>): (.
     } catch (error) {
       if (!(error instanceof LabError)) throw error;
       process.stderr.write(`orlop lab: ${error.message}\n`);
+      if (error instanceof NotReadyError) process.stderr.write('The lab stays up, to be looked at: orlop lab ps, logs, exec; orlop lab down removes it.\n');
       process.exitCode = 1;
     }
   };

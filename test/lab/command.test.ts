@@ -67,6 +67,26 @@ describe('orlop lab', () => {
     expect(await lab(['apply', '-', '--name', NAME], 'kind: [')).toMatchObject({ code: 1, stderr: expect.stringMatching(/^orlop lab: standard input:1: is not YAML: .*; correct the syntax\n$/) as unknown });
   });
 
+  it('leaves a lab that is not ready in time to be looked at, and says so', async () => {
+    const [file, name] = [join(folder, 'broken.yaml'), `${NAME}x`];
+    writeFileSync(file, `apiVersion: lab.orlop.io/v1
+kind: Lab
+metadata: {name: any}
+spec: {nodes: [{name: one}]}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: broken}
+spec: {containers: [{name: c, command: [sh, -c, 'echo no licence; exit 1'], ports: [{containerPort: 80}]}]}
+`);
+    const { code, stderr } = await lab(['up', file, '--name', name, '--no-agent', '--timeout', '1']);
+    expect(code).toBe(1);
+    expect(stderr).toMatch(/^orlop lab: not ready in time: default\/broken[^]*no licence[^]*The lab stays up/);
+    expect((await lab(['ps', '--name', name])).stdout).toMatch(/broken +0\/1/);
+    expect((await lab(['down', name])).stdout).toBe(`lab ${name} is down\n`);
+    expect(tracesOf(name)).toEqual(NO_TRACES);
+  });
+
   it('answers mistakes with one line', async () => {
     expect((await lab(['up', 'nowhere.yaml'])).stderr).toBe('orlop lab: nowhere.yaml: cannot be read (ENOENT); give the path of a YAML file\n');
     expect((await lab(['down', 'nosuchlab'])).stderr).toBe('orlop lab: there is no lab "nosuchlab"\n');
