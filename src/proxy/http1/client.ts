@@ -63,7 +63,7 @@ export class Http1Client implements UpstreamConnection, TransportOwner, Response
 
   drain(): void {
     this.#draining = true;
-    if (this.#current === undefined) this.destroy();
+    if (this.#current === undefined) this.#close();
   }
 
   destroy(): void {
@@ -126,8 +126,8 @@ export class Http1Client implements UpstreamConnection, TransportOwner, Response
 
   endBody(current: ClientExchange, trailers: HeaderList | undefined): void {
     if (current.tunnel) {
+      // When both directions have ended the connection closes by itself, after what is still unsent.
       this.#transport.end();
-      if (current.responseEnded) this.#close();
       return;
     }
     // Shorter than announced: the endpoint waits for more, and would take the next request for it.
@@ -217,7 +217,6 @@ export class Http1Client implements UpstreamConnection, TransportOwner, Response
     else if (current.tunnel) {
       current.responseEnded = true;
       current.response.end(undefined);
-      if (current.requestEnded) this.#close();
     } else if (this.#parser.untilClose) this.#finish(current, false);
     else this.#lose(this.#cutOff('closed'));
   }

@@ -196,7 +196,8 @@ export class Http1Server implements TransportOwner, RequestReader, AnswerHost {
   #finish(current: ServerExchange): void {
     if (this.#current !== current) return;
     this.#current = undefined;
-    if (!current.keep || this.#ended) {
+    // A client may send several requests and FIN: what has been read of them is still served.
+    if (!current.keep || (this.#ended && this.#rest === undefined)) {
       this.#linger();
       return;
     }
@@ -251,7 +252,7 @@ export class Http1Server implements TransportOwner, RequestReader, AnswerHost {
     if (!answered) exchange.status = error.kind.status;
     current.giveUp(error);
     if (answered) this.cut();
-    else localReply(error, exchange, ServerExchange.last(this, exchange));
+    else this.#answerLast(error, exchange);
   }
 
   /** A request that never became one is answered, counted and logged all the same. */
@@ -262,8 +263,14 @@ export class Http1Server implements TransportOwner, RequestReader, AnswerHost {
     exchange.error = error;
     exchange.flag(error.kind.flag);
     exchange.details = error.kind.details;
-    localReply(error, exchange, ServerExchange.last(this, exchange));
+    this.#answerLast(error, exchange);
     dataplane.telemetry.exchangeEnded(exchange, 0);
+  }
+
+  #answerLast(error: MeshError, exchange: Exchange): void {
+    const last = ServerExchange.last(this, exchange);
+    this.#current = last;
+    localReply(error, exchange, last);
   }
 
   #asMeshError(error: unknown): MeshError {

@@ -73,10 +73,10 @@ function parse(kind: Kind, input: Buffer, cuts: readonly number[]): Outcome {
   const parser = kind === 'request' ? new RequestParser(reader) : new ResponseParser(reader);
   let begin = 0;
   const note = (complete: boolean): void => {
-    const trailers = complete ? (parser.trailers ?? undefined) : undefined;
     const found: Found = { spans: headSpans(kind, input.subarray(begin)), complete };
     if (body !== '') found.spans.push(body);
-    for (let i = 0; trailers !== undefined && i < trailers.size; i += 1) found.spans.push(trailers.nameAt(i), trailers.valueAt(i));
+    const trailers = complete ? parser.trailers : undefined;
+    if (trailers !== undefined) for (let i = 0; i < trailers.size; i += 1) found.spans.push(trailers.nameAt(i), trailers.valueAt(i));
     outcome.messages.push(found);
     body = '';
     inBody = false;
