@@ -138,6 +138,15 @@ export class HeaderList {
     return text;
   }
 
+  /** Length of {@link toText}, without making it. */
+  get textLength(): number {
+    if (this.#raw !== undefined) return this.#raw.length + this.#tail.length;
+    const fields = this.#fields;
+    let length = 0;
+    for (let i = 0; i < fields.length; i += 3) length += (fields[i + 1] as string).length + (fields[i + 2] as string).length + 4;
+    return length;
+  }
+
   #move(from: number, to: number): void {
     const fields = this.#fields;
     fields[to] = fields[from] as string;

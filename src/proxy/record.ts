@@ -39,6 +39,12 @@ export class Exchange {
   /** The service it was for, when no cluster says it (inbound, passthrough). */
   service: ServiceRef | undefined;
   attempts = 0;
+  /** The present attempt went out on a connection that had carried others: its loss may be a keep-alive race. */
+  upstreamReused = false;
+  /** When the present attempt went out; -1 while it waits. */
+  sentMs = -1;
+  /** Endpoints (`address:port`) that a retry had rather not see again. */
+  avoid: string[] | undefined;
 
   /** Status sent to the client; 0 when none was. */
   status = 0;

@@ -1,0 +1,96 @@
+/**
+ * The clusters that one client workload uses. Made when traffic first needs them, kept across tables: what is per client in
+ * Istio (limits, ejections) stays per client here, though all pods of the node share a process.
+ */
+import { CONNECT_TIMEOUT_MS, PENDING_REQUESTS_MAX, TCP_IDLE_TIMEOUT_MS, UPSTREAM_IDLE_TIMEOUT_MS } from '../core/limits.ts';
+import type { ClusterSpec, Table } from '../mesh/table.ts';
+import { Buffers } from './buffers.ts';
+import { Cluster } from './cluster.ts';
+import type { DataPlane } from './dataplane.ts';
+import type { UpstreamCodec } from './pool.ts';
+import type { WorkloadHandle } from './workload.ts';
+
+/** Istio's cluster for destinations outside the registry, and the name they have in metrics and logs. */
+export const PASSTHROUGH_CLUSTER: ClusterSpec = Object.freeze({
+  key: 'PassthroughCluster',
+  service: { host: 'unknown', name: 'PassthroughCluster', namespace: 'unknown' },
+  subset: '',
+  port: 0,
+  protocol: 'sniff',
+  discovery: 'original',
+  endpoints: [],
+  balancer: 'PASSTHROUGH',
+  limits: {
+    maxConnections: Infinity,
+    connectTimeoutMs: CONNECT_TIMEOUT_MS,
+    tcpIdleTimeoutMs: TCP_IDLE_TIMEOUT_MS,
+    maxConnectionDurationMs: 0,
+    keepalive: undefined,
+    maxPendingRequests: PENDING_REQUESTS_MAX,
+    maxRequests: Infinity,
+    maxRequestsPerConnection: 0,
+    maxRetries: Infinity,
+    httpIdleTimeoutMs: UPSTREAM_IDLE_TIMEOUT_MS,
+  },
+  outlier: undefined,
+});
+
+export class ClusterSet {
+  /** What the workload's exchanges hold in memory. */
+  readonly buffers = new Buffers();
+  /** To wherever the client meant to go. */
+  readonly passthrough: Cluster;
+  readonly #workload: WorkloadHandle;
+  readonly #dataplane: DataPlane;
+  readonly #codec: UpstreamCodec;
+  readonly #live = new Map<string, Cluster>();
+  #table: Table;
+
+  constructor(workload: WorkloadHandle, dataplane: DataPlane, codec: UpstreamCodec) {
+    this.#workload = workload;
+    this.#dataplane = dataplane;
+    this.#codec = codec;
+    this.#table = workload.table;
+    this.passthrough = new Cluster(PASSTHROUGH_CLUSTER, workload, dataplane, codec);
+  }
+
+  /** The cluster of that key in the newest table; undefined when there is none. */
+  get(key: string): Cluster | undefined {
+    if (this.#table !== this.#workload.table) this.apply(this.#workload.table);
+    return this.#live.get(key) ?? this.#make(key);
+  }
+
+  /** Those in use. */
+  values(): Iterable<Cluster> {
+    return this.#live.values();
+  }
+
+  /** Bring the clusters in use up to date with a new table; those no longer in it drain. */
+  apply(table: Table): void {
+    this.#table = table;
+    for (const [key, cluster] of this.#live) {
+      const spec = table.clusters.get(key);
+      if (spec === undefined) {
+        this.#live.delete(key);
+        cluster.close();
+      } else if (spec !== cluster.spec) {
+        cluster.update(spec);
+      }
+    }
+  }
+
+  /** The workload is released: finish what is under way. */
+  close(): void {
+    for (const cluster of this.#live.values()) cluster.close();
+    this.#live.clear();
+    this.passthrough.close();
+  }
+
+  #make(key: string): Cluster | undefined {
+    const spec = this.#table.clusters.get(key);
+    if (spec === undefined) return undefined;
+    const cluster = new Cluster(spec, this.#workload, this.#dataplane, this.#codec);
+    this.#live.set(key, cluster);
+    return cluster;
+  }
+}

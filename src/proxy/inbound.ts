@@ -1,0 +1,162 @@
+/**
+ * The server's side: exchanges meant for a pod's own application, whether they came over a captured connection or straight
+ * from the client agent on the same node. The connection to the application carries the client's address, so there is one set
+ * of connections per port and client.
+ */
+import type { Clock } from '../core/clock.ts';
+import { APP_CLIENTS_MAX, APP_IDLE_TIMEOUT_MS, CONNECT_TIMEOUT_MS, PENDING_REQUESTS_MAX, TCP_IDLE_TIMEOUT_MS } from '../core/limits.ts';
+import type { ConnectionLimits, RetryPolicy } from '../mesh/table.ts';
+import { Attempt, AttemptRequest } from './attempt.ts';
+import type { AttemptHost } from './attempt.ts';
+import { Budget } from './budget.ts';
+import { Buffers } from './buffers.ts';
+import type { Connection } from './connection.ts';
+import type { DataPlane } from './dataplane.ts';
+import { Endpoint } from './endpoint.ts';
+import type { RequestSink, ResponseSink, Service } from './exchange.ts';
+import type { RequestHead } from './head.ts';
+import { stack } from './layers/layer.ts';
+import { observe } from './layers/observe.ts';
+import { requestId } from './layers/request-id.ts';
+import { rescue } from './layers/rescue.ts';
+import { retry } from './layers/retry.ts';
+import { Pool } from './pool.ts';
+import type { PoolHost, UpstreamCodec } from './pool.ts';
+import type { Exchange } from './record.ts';
+import type { Dialer } from './upstream.ts';
+import type { WorkloadHandle } from './workload.ts';
+
+/** The application's own pod limits nothing but time: what clients may do is their side's business. */
+export const APP_LIMITS: ConnectionLimits = Object.freeze({
+  maxConnections: Infinity,
+  connectTimeoutMs: CONNECT_TIMEOUT_MS,
+  tcpIdleTimeoutMs: TCP_IDLE_TIMEOUT_MS,
+  maxConnectionDurationMs: 0,
+  keepalive: undefined,
+  maxPendingRequests: PENDING_REQUESTS_MAX,
+  maxRequests: Infinity,
+  maxRequestsPerConnection: 0,
+  maxRetries: Infinity,
+  httpIdleTimeoutMs: APP_IDLE_TIMEOUT_MS,
+});
+
+/** Istio's default for inbound routes: hides the application's closing of kept-alive connections, for any method. */
+const APP_RETRY: RetryPolicy = Object.freeze({
+  attempts: 2,
+  perTryTimeoutMs: 0,
+  on: {
+    fiveHundreds: false,
+    gatewayError: false,
+    reset: false,
+    resetBeforeRequest: true,
+    connectFailure: false,
+    refusedStream: false,
+    retriable4xx: false,
+    statuses: new Set<number>(),
+    grpcStatuses: new Set<number>(),
+  },
+  backoffBaseMs: 25,
+  backoffMaxMs: 250,
+  avoidPreviousHosts: false,
+});
+
+export class Inbound {
+  /** Serves every exchange for the pod; what it needs to know of the connection is in the exchange. */
+  readonly service: Service;
+  readonly #app: App;
+
+  constructor(workload: WorkloadHandle, dataplane: DataPlane, codec: UpstreamCodec) {
+    const { clock, log, random, telemetry } = dataplane;
+    const app = new App(workload, dataplane, codec);
+    const buffers = new Buffers();
+    this.#app = app;
+    this.service = stack(
+      [
+        // Outermost: this is reporter=destination, refusals included.
+        observe(telemetry, clock),
+        // Every failure below ends here.
+        rescue(log),
+        // A client outside the mesh may have sent none.
+        requestId(random),
+        // Innermost: repeats only what the application cannot have seen.
+        retry(APP_RETRY, { clock, random, buffers, budget: () => app.budget }),
+      ],
+      app,
+    );
+  }
+
+  /** The workload is released: finish what is under way. */
+  close(): void {
+    this.#app.close();
+  }
+}
+
+/** The application of one pod, as an upstream. */
+class App implements Service, PoolHost, AttemptHost {
+  readonly clock: Clock;
+  readonly dialer: Dialer;
+  readonly codec: UpstreamCodec;
+  readonly budget = new Budget(APP_LIMITS);
+  readonly #workload: WorkloadHandle;
+  /** By port and client address. */
+  readonly #clients = new Map<string, Endpoint>();
+
+  constructor(workload: WorkloadHandle, dataplane: DataPlane, codec: UpstreamCodec) {
+    this.#workload = workload;
+    this.clock = dataplane.clock;
+    this.dialer = dataplane.dialer;
+    this.codec = codec;
+  }
+
+  serve(exchange: Exchange, head: RequestHead, response: ResponseSink): RequestSink {
+    const { connection } = exchange;
+    exchange.service ??= this.#workload.table.inbound.get(connection.destinationPort)?.service;
+    const endpoint = this.#endpointFor(connection);
+    const attempt = new Attempt(this, endpoint, exchange, head, response);
+    return new AttemptRequest(attempt, (endpoint.pool as Pool).send(attempt));
+  }
+
+  close(): void {
+    for (const endpoint of this.#clients.values()) endpoint.pool?.drain();
+  }
+
+  emptied(pool: Pool): void {
+    this.#clients.delete(clientKey(pool.target));
+  }
+
+  answered(): void {
+    // One application, nothing to choose: no outlier detection.
+  }
+
+  failed(): void {
+    // As above.
+  }
+
+  released(): void {
+    // The pool says when it is empty.
+  }
+
+  #endpointFor(connection: Connection): Endpoint {
+    const { destinationAddress: address, destinationPort: port, remoteAddress: clientAddress } = connection;
+    const key = clientKey({ address, port, clientAddress });
+    const known = this.#clients.get(key);
+    if (known?.pool !== undefined) return known;
+    if (this.#clients.size >= APP_CLIENTS_MAX) this.#closeOldestIdle();
+    const endpoint = new Endpoint({ address, port, weight: 1, workload: this.#workload.id, node: undefined, enrolled: true }, address, port);
+    endpoint.pool = new Pool(this, { workload: this.#workload, direction: 'inbound', address, port, clientAddress });
+    this.#clients.set(key, endpoint);
+    return endpoint;
+  }
+
+  #closeOldestIdle(): void {
+    for (const endpoint of this.#clients.values()) {
+      if (endpoint.active > 0) continue;
+      endpoint.pool?.drain();
+      return;
+    }
+  }
+}
+
+function clientKey({ address, port, clientAddress }: { readonly address: string; readonly port: number; readonly clientAddress: string }): string {
+  return `${clientAddress} ${address} ${port}`;
+}

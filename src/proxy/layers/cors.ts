@@ -1,0 +1,98 @@
+/**
+ * Cross-origin requests (Fetch standard §3.2; Envoy's CORS filter): preflights are answered here, other answers get the
+ * headers that let the page of an allowed origin read them. After the fault layer, as in Istio.
+ */
+import type { MeshError } from '../../core/errors.ts';
+import type { CorsPolicy } from '../../mesh/table.ts';
+import { DISCARD } from '../exchange.ts';
+import type { RequestSink, ResponseSink, Service } from '../exchange.ts';
+import { ResponseHead } from '../head.ts';
+import type { RequestHead } from '../head.ts';
+import type { HeaderList } from '../headers.ts';
+import type { Exchange } from '../record.ts';
+import type { Layer } from './layer.ts';
+
+export function cors(policy: CorsPolicy | undefined): Layer | undefined {
+  return policy === undefined ? undefined : (next) => new Cors(next, policy);
+}
+
+class Cors implements Service {
+  readonly #next: Service;
+  readonly #policy: CorsPolicy;
+
+  constructor(next: Service, policy: CorsPolicy) {
+    this.#next = next;
+    this.#policy = policy;
+  }
+
+  serve(exchange: Exchange, head: RequestHead, response: ResponseSink): RequestSink {
+    const origin = head.headers.get('origin');
+    if (origin === undefined || origin === '') return this.#next.serve(exchange, head, response);
+    const allowed = this.#policy.allowsOrigin(origin);
+    const preflight = head.method === 'OPTIONS' && (head.headers.get('access-control-request-method') ?? '') !== '';
+    if (preflight && (allowed || this.#policy.unmatchedPreflights === 'IGNORE')) {
+      exchange.details = 'direct_response';
+      answerPreflight(this.#policy, allowed ? origin : undefined, response);
+      return DISCARD;
+    }
+    return this.#next.serve(exchange, head, allowed ? new CorsResponse(this.#policy, origin, response) : response);
+  }
+}
+
+/** `origin` undefined: not an allowed one, so the answer says nothing and the browser refuses. */
+function answerPreflight(policy: CorsPolicy, origin: string | undefined, response: ResponseSink): void {
+  const head = new ResponseHead(200, '');
+  const { headers } = head;
+  if (origin !== undefined) {
+    allow(policy, origin, headers);
+    if (policy.allowMethods !== undefined) headers.set('access-control-allow-methods', policy.allowMethods);
+    if (policy.allowHeaders !== undefined) headers.set('access-control-allow-headers', policy.allowHeaders);
+    if (policy.maxAgeSeconds !== undefined) headers.set('access-control-max-age', String(policy.maxAgeSeconds));
+  }
+  headers.set('content-length', '0');
+  response.head(head);
+  response.end(undefined);
+}
+
+function allow(policy: CorsPolicy, origin: string, headers: HeaderList): void {
+  headers.set('access-control-allow-origin', origin);
+  if (policy.allowCredentials === true) headers.set('access-control-allow-credentials', 'true');
+}
+
+class CorsResponse implements ResponseSink {
+  readonly #policy: CorsPolicy;
+  readonly #origin: string;
+  readonly #response: ResponseSink;
+
+  constructor(policy: CorsPolicy, origin: string, response: ResponseSink) {
+    this.#policy = policy;
+    this.#origin = origin;
+    this.#response = response;
+  }
+
+  informational(head: ResponseHead): void {
+    this.#response.informational(head);
+  }
+
+  head(head: ResponseHead): void {
+    allow(this.#policy, this.#origin, head.headers);
+    if (this.#policy.exposeHeaders !== undefined) head.headers.set('access-control-expose-headers', this.#policy.exposeHeaders);
+    this.#response.head(head);
+  }
+
+  data(chunk: Buffer): boolean {
+    return this.#response.data(chunk);
+  }
+
+  end(trailers: HeaderList | undefined): void {
+    this.#response.end(trailers);
+  }
+
+  abort(error: MeshError): void {
+    this.#response.abort(error);
+  }
+
+  resumeRequest(): void {
+    this.#response.resumeRequest();
+  }
+}

@@ -1,0 +1,32 @@
+/**
+ * The `local` upstream: the endpoint's pod is enrolled on this node, so the exchange goes straight into that pod's inbound
+ * stack. One hop, no wire, no serialisation; the server's side still sees an exchange of its own and reports as `destination`.
+ */
+import type { Clock } from '../core/clock.ts';
+import type { Attempt } from './attempt.ts';
+import type { Connection } from './connection.ts';
+import type { Endpoint } from './endpoint.ts';
+import type { RequestSink } from './exchange.ts';
+import { Exchange } from './record.ts';
+import type { WorkloadHandle } from './workload.ts';
+
+/** Hand the attempt to the inbound stack of `pod`; `client` is the captured connection it came from. */
+export function serveLocally(pod: WorkloadHandle, endpoint: Endpoint, client: Connection, attempt: Attempt, clock: Clock): RequestSink {
+  const connection = localConnection(pod, endpoint, client);
+  attempt.begun(false, client.remoteAddress);
+  const exchange = new Exchange('destination', connection, undefined, clock.nowMs());
+  return pod.inbound(connection).serve(exchange, attempt.requestHead, attempt);
+}
+
+/** The connection that the server's side would have accepted, had there been a wire. */
+export function localConnection(pod: WorkloadHandle, endpoint: Endpoint, client: Connection): Connection {
+  return {
+    workload: pod,
+    direction: 'inbound',
+    remoteAddress: client.remoteAddress,
+    remotePort: client.remotePort,
+    destinationAddress: endpoint.address,
+    destinationPort: endpoint.port,
+    serverName: client.serverName,
+  };
+}

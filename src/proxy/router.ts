@@ -1,0 +1,110 @@
+/**
+ * Decides, once, what becomes of an exchange: its virtual host, its route, its cluster. What follows only acts. The services
+ * of a route are composed when its first request comes and kept as long as the route object lives.
+ */
+import { MeshError } from '../core/errors.ts';
+import { below } from '../core/random.ts';
+import type { Random } from '../core/random.ts';
+import { findDestination, findRoute, findVirtualHost } from '../mesh/route.ts';
+import type { Route, Table } from '../mesh/table.ts';
+import type { ClusterSet } from './cluster-set.ts';
+import { DISCARD } from './exchange.ts';
+import type { RequestSink, ResponseSink, Service } from './exchange.ts';
+import type { RequestHead } from './head.ts';
+import type { Exchange } from './record.ts';
+
+/** One of the services a route may lead to, and how often. */
+export interface Choice {
+  readonly weight: number;
+  readonly service: Service;
+}
+
+/** Composes what a route does: one choice, or one for each weighted destination. */
+export type ComposeRoute = (route: Route) => readonly Choice[];
+
+interface Plan {
+  readonly choices: readonly Choice[];
+  readonly weightTotal: number;
+}
+
+export class Router implements Service {
+  readonly #clusters: ClusterSet;
+  readonly #random: Random;
+  readonly #compose: ComposeRoute;
+  readonly #passthrough: Service;
+  readonly #plans = new WeakMap<Route, Plan>();
+
+  /** `passthrough` serves what no virtual host claims. */
+  constructor(clusters: ClusterSet, random: Random, compose: ComposeRoute, passthrough: Service) {
+    this.#clusters = clusters;
+    this.#random = random;
+    this.#compose = compose;
+    this.#passthrough = passthrough;
+  }
+
+  serve(exchange: Exchange, head: RequestHead, response: ResponseSink): RequestSink {
+    const table = exchange.table as Table;
+    const { destinationAddress, destinationPort } = exchange.connection;
+    const destination = findDestination(table, destinationAddress, destinationPort);
+    const host = findVirtualHost(table, destinationPort, destination, head.authority);
+    if (host === undefined) return this.#unknown(table, exchange, head, response);
+    exchange.service = host.service;
+    const route = findRoute(host, head);
+    if (route === undefined) {
+      response.abort(new MeshError('no_route', { at: host.name }));
+      return DISCARD;
+    }
+    exchange.route = route;
+    return this.#choose(this.#planOf(route)).serve(exchange, head, response);
+  }
+
+  /** Outside the registry: to wherever the client meant to go, unless outboundTrafficPolicy forbids it. */
+  #unknown(table: Table, exchange: Exchange, head: RequestHead, response: ResponseSink): RequestSink {
+    if (table.outbound.mode === 'REGISTRY_ONLY') {
+      response.abort(new MeshError('blocked_by_registry_only', { at: exchange.authority }));
+      return DISCARD;
+    }
+    exchange.cluster = this.#clusters.passthrough.spec;
+    return this.#passthrough.serve(exchange, head, response);
+  }
+
+  #planOf(route: Route): Plan {
+    const known = this.#plans.get(route);
+    if (known !== undefined) return known;
+    const choices = this.#compose(route);
+    const plan = { choices, weightTotal: choices.reduce((sum, choice) => sum + choice.weight, 0) };
+    this.#plans.set(route, plan);
+    return plan;
+  }
+
+  #choose({ choices, weightTotal }: Plan): Service {
+    let point = choices.length === 1 ? 0 : below(this.#random, weightTotal);
+    let i = 0;
+    for (; i < choices.length - 1; i += 1) {
+      point -= (choices[i] as Choice).weight;
+      if (point < 0) break;
+    }
+    return (choices[i] as Choice).service;
+  }
+}
+
+/** The end of a route's stack: its cluster, looked up anew for each exchange because a table may have replaced it. */
+export class ToCluster implements Service {
+  readonly key: string;
+  readonly #clusters: ClusterSet;
+
+  constructor(key: string, clusters: ClusterSet) {
+    this.key = key;
+    this.#clusters = clusters;
+  }
+
+  serve(exchange: Exchange, head: RequestHead, response: ResponseSink): RequestSink {
+    const cluster = this.#clusters.get(this.key);
+    if (cluster === undefined) {
+      response.abort(new MeshError('cluster_not_found', { at: this.key }));
+      return DISCARD;
+    }
+    exchange.cluster = cluster.spec;
+    return cluster.serve(exchange, head, response);
+  }
+}

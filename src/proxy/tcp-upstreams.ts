@@ -1,0 +1,252 @@
+/**
+ * Upstreams of opaque connections, outbound: route, weighted cluster, endpoint within limits and health, connect, and another
+ * endpoint where that fails. An endpoint whose pod is enrolled here is reached at its application directly, and reported by
+ * both sides.
+ */
+import type { Timer } from '../core/clock.ts';
+import { MeshError } from '../core/errors.ts';
+import { TCP_CONNECT_ATTEMPTS_MAX } from '../core/limits.ts';
+import { below } from '../core/random.ts';
+import { findTcpRoute } from '../mesh/route.ts';
+import type { TcpRoute } from '../mesh/table.ts';
+import type { Cluster } from './cluster.ts';
+import type { ClusterSet } from './cluster-set.ts';
+import type { DataPlane } from './dataplane.ts';
+import { Dial } from './dial.ts';
+import type { Endpoint } from './endpoint.ts';
+import { localConnection } from './local.ts';
+import type { Lease, OpaqueAttempt, OpaqueDialer, OpaqueOutcome, OpaqueTarget } from './opaque.ts';
+import { overflow } from './pool.ts';
+import { Exchange } from './record.ts';
+import type { Transport } from './transport.ts';
+import type { WorkloadHandle } from './workload.ts';
+
+export class TcpUpstreams implements OpaqueDialer {
+  readonly #workload: WorkloadHandle;
+  readonly #clusters: ClusterSet;
+  readonly #dataplane: DataPlane;
+
+  constructor(workload: WorkloadHandle, clusters: ClusterSet, dataplane: DataPlane) {
+    this.#workload = workload;
+    this.#clusters = clusters;
+    this.#dataplane = dataplane;
+  }
+
+  connect(exchange: Exchange, target: OpaqueTarget, outcome: OpaqueOutcome): OpaqueAttempt {
+    const cluster = this.#clusterOf(exchange, target.routes);
+    const attempt = new TcpAttempt(this.#workload, this.#dataplane, exchange, outcome);
+    if (cluster instanceof MeshError) attempt.refuse(cluster);
+    else attempt.begin(cluster);
+    return attempt;
+  }
+
+  #clusterOf(exchange: Exchange, routes: readonly TcpRoute[] | undefined): Cluster | MeshError {
+    const { connection } = exchange;
+    if (routes === undefined) {
+      if (exchange.table?.outbound.mode === 'REGISTRY_ONLY') return new MeshError('blocked_by_registry_only', { at: connection.destinationAddress });
+      return this.#clusters.passthrough;
+    }
+    const route = findTcpRoute(routes, connection.destinationAddress);
+    if (route === undefined) return new MeshError('no_route', { at: `${connection.destinationAddress}:${connection.destinationPort}` });
+    const key = this.#choose(route);
+    return this.#clusters.get(key) ?? new MeshError('cluster_not_found', { at: key });
+  }
+
+  #choose(route: TcpRoute): string {
+    const { clusters, weightTotal } = route;
+    let point = clusters.length === 1 ? 0 : below(this.#dataplane.random, weightTotal);
+    for (const { cluster, weight } of clusters) {
+      point -= weight;
+      if (point < 0) return cluster;
+    }
+    return clusters[clusters.length - 1]?.cluster ?? route.name;
+  }
+}
+
+class TcpAttempt implements OpaqueAttempt {
+  readonly #workload: WorkloadHandle;
+  readonly #dataplane: DataPlane;
+  readonly #exchange: Exchange;
+  readonly #outcome: OpaqueOutcome;
+  #dial: Dial | undefined;
+  #held: Held | undefined;
+  #over = false;
+
+  constructor(workload: WorkloadHandle, dataplane: DataPlane, exchange: Exchange, outcome: OpaqueOutcome) {
+    this.#workload = workload;
+    this.#dataplane = dataplane;
+    this.#exchange = exchange;
+    this.#outcome = outcome;
+  }
+
+  begin(cluster: Cluster): void {
+    this.#exchange.cluster = cluster.spec;
+    cluster.whenResolved(() => this.#try(cluster));
+  }
+
+  /** Say no, in a later turn: the caller has not got this attempt yet. */
+  refuse(error: MeshError): void {
+    this.#dataplane.clock.after(0, () => {
+      if (this.#over) return;
+      this.#over = true;
+      this.#outcome.unreachable(error);
+    });
+  }
+
+  cancel(): void {
+    this.#over = true;
+    this.#dial?.cancel();
+    this.#held?.release();
+  }
+
+  #try(cluster: Cluster): void {
+    if (this.#over) return;
+    const { budget } = cluster;
+    if (budget.connections >= budget.limits.maxConnections) {
+      this.refuse(overflow('maxConnections', budget.limits.maxConnections));
+      return;
+    }
+    const endpoint = cluster.pick(this.#exchange);
+    if (endpoint === undefined) {
+      this.refuse(cluster.unavailable());
+      return;
+    }
+    this.#exchange.attempts += 1;
+    this.#exchange.upstreamAddress = endpoint.key;
+    this.#exchange.upstreamWorkload = endpoint.spec.workload;
+    const held = new Held(cluster, endpoint);
+    this.#held = held;
+    this.#connect(cluster, endpoint, held);
+  }
+
+  #connect(cluster: Cluster, endpoint: Endpoint, held: Held): void {
+    const { connection } = this.#exchange;
+    const pod = cluster.localPod(endpoint);
+    const { address, port } = endpoint;
+    this.#dial = new Dial(
+      this.#dataplane,
+      pod === undefined
+        ? { workload: this.#workload, direction: 'outbound', address, port, clientAddress: '' }
+        : { workload: pod, direction: 'inbound', address, port, clientAddress: connection.remoteAddress },
+      cluster.budget.limits.connectTimeoutMs,
+      {
+        dialled: (transport) => {
+          cluster.connected(endpoint);
+          this.#over = true;
+          this.#exchange.upstreamLocalAddress = `${transport.localAddress}:${transport.localPort}`;
+          const twin = pod === undefined ? undefined : new ServerSide(this.#dataplane, this.#exchange, localConnection(pod, endpoint, connection), transport);
+          this.#outcome.dialled(transport, new ClusterLease(cluster.budget.limits.tcpIdleTimeoutMs, held, twin));
+        },
+        unreachable: (error) => this.#failed(cluster, endpoint, held, error),
+      },
+    );
+  }
+
+  #failed(cluster: Cluster, endpoint: Endpoint, held: Held, error: MeshError): void {
+    cluster.failed(endpoint, false);
+    held.release();
+    this.#held = undefined;
+    if (this.#exchange.attempts < Math.min(TCP_CONNECT_ATTEMPTS_MAX, cluster.members.length)) {
+      (this.#exchange.avoid ??= []).push(endpoint.key);
+      this.#try(cluster);
+      return;
+    }
+    if (this.#exchange.attempts > 1) {
+      this.#exchange.flag(error.kind.flag);
+      this.#exchange.flag('URX');
+    }
+    this.#over = true;
+    this.#outcome.unreachable(error);
+  }
+}
+
+/** What a connection counts for in its cluster; given back once. */
+class Held {
+  readonly #cluster: Cluster;
+  readonly #endpoint: Endpoint;
+  #open = true;
+
+  constructor(cluster: Cluster, endpoint: Endpoint) {
+    this.#cluster = cluster;
+    this.#endpoint = endpoint;
+    cluster.budget.connections += 1;
+    endpoint.active += 1;
+  }
+
+  release(): void {
+    if (!this.#open) return;
+    this.#open = false;
+    this.#cluster.budget.connections -= 1;
+    this.#endpoint.active -= 1;
+    this.#cluster.released(this.#endpoint);
+  }
+}
+
+class ClusterLease implements Lease {
+  readonly idleTimeoutMs: number;
+  readonly #held: Held;
+  readonly #serverSide: ServerSide | undefined;
+
+  constructor(idleTimeoutMs: number, held: Held, serverSide: ServerSide | undefined) {
+    this.idleTimeoutMs = idleTimeoutMs;
+    this.#held = held;
+    this.#serverSide = serverSide;
+  }
+
+  release(): void {
+    this.#held.release();
+    this.#serverSide?.close();
+  }
+}
+
+/** How often the byte counters of a long connection are brought up to date, as on the client's side. */
+const REPORT_INTERVAL_MS = 5_000;
+
+/** Reports a connection to a pod of this node as its server's agent would: there is no second agent on the way to do it. */
+class ServerSide {
+  readonly #dataplane: DataPlane;
+  readonly #exchange: Exchange;
+  readonly #transport: Transport;
+  #received = 0;
+  #sent = 0;
+  #timer: Timer | undefined;
+
+  constructor(dataplane: DataPlane, client: Exchange, connection: Exchange['connection'], transport: Transport) {
+    const exchange = new Exchange('destination', connection, undefined, dataplane.clock.nowMs());
+    exchange.protocol = 'tcp';
+    exchange.service = connection.workload.table.inbound.get(connection.destinationPort)?.service;
+    exchange.upstreamAddress = client.upstreamAddress;
+    exchange.upstreamLocalAddress = client.upstreamLocalAddress;
+    exchange.upstreamWorkload = connection.workload.id;
+    this.#dataplane = dataplane;
+    this.#exchange = exchange;
+    this.#transport = transport;
+    dataplane.telemetry.tcpOpened(exchange);
+    this.#schedule();
+  }
+
+  close(): void {
+    this.#timer?.cancel();
+    this.#report();
+    this.#exchange.requestBodyBytes = this.#received;
+    this.#exchange.responseBodyBytes = this.#sent;
+    const { clock, telemetry } = this.#dataplane;
+    telemetry.tcpClosed(this.#exchange, clock.nowMs() - this.#exchange.startedMs);
+  }
+
+  #schedule(): void {
+    this.#timer = this.#dataplane.clock.coarse(REPORT_INTERVAL_MS, () => {
+      this.#report();
+      this.#schedule();
+    });
+  }
+
+  #report(): void {
+    const received = this.#transport.bytesWritten - this.#received;
+    const sent = this.#transport.bytesRead - this.#sent;
+    if (received === 0 && sent === 0) return;
+    this.#received += received;
+    this.#sent += sent;
+    this.#dataplane.telemetry.tcpBytes(this.#exchange, received, sent);
+  }
+}
