@@ -40,7 +40,7 @@ export interface ExchangeFacts {
   readonly grpcStatus: string;
   readonly flags: string;
   readonly details: string;
-  readonly error: { readonly message: string; readonly at: string | undefined } | undefined;
+  readonly error: { readonly code: string; readonly message: string; readonly at: string | undefined } | undefined;
   readonly upstreamServiceMs: number;
   readonly requestBytes: number;
   readonly responseBytes: number;

@@ -1,0 +1,179 @@
+/**
+ * The composition of one node: configuration → enrolment → workers, with metrics, readiness and admin beside them. Everything
+ * is put together here, in the order in which it starts, and taken apart in the opposite order.
+ */
+import { mkdirSync } from 'node:fs';
+import type { Server } from 'node:http';
+import { availableParallelism } from 'node:os';
+import { join } from 'node:path';
+import { DRAIN_DEADLINE_MS } from '../core/limits.ts';
+import { createLogger } from '../core/log.ts';
+import type { Logger, LogLevel } from '../core/log.ts';
+import type { Snapshot } from '../mesh/snapshot.ts';
+import { openRedirector } from '../redirect/detect.ts';
+import type { RedirectMode } from '../redirect/detect.ts';
+import { Reconciler } from '../redirect/reconciler.ts';
+import type { Redirector } from '../redirect/redirector.ts';
+import { selfTest } from '../sys/self-test.ts';
+import { NodeMetrics } from '../telemetry/node-metrics.ts';
+import { adminRoutes } from './admin.ts';
+import { ConfigDir } from './config-dir.ts';
+import { Enrolment } from './enrolment.ts';
+import { serveOnPort, serveOnSocket } from './http-endpoints.ts';
+import { Workers } from './workers.ts';
+
+export interface AgentOptions {
+  readonly config: string;
+  readonly node: string;
+  readonly runDirectory: string;
+  readonly redirect: RedirectMode;
+  /** Worker threads; undefined: one per four cores. */
+  readonly concurrency: number | undefined;
+  /** Undefined: as MeshConfig says. */
+  readonly accessLog: 'off' | 'text' | 'json' | undefined;
+  readonly logLevel: LogLevel;
+  readonly metricsPort: number;
+  readonly readyPort: number;
+  /** Leave capture in force at the end: pods' new connections then wait for the next agent instead of going out unmeshed. */
+  readonly keepRedirect: boolean;
+}
+
+const CORES_PER_WORKER = 4;
+const BPF_OBJECT = join(import.meta.dirname, '../../bpf/capture.bpf.o');
+
+export class Agent {
+  readonly #options: AgentOptions;
+  readonly #log: Logger;
+  readonly #metrics: NodeMetrics;
+  readonly #config: ConfigDir;
+  readonly #redirector: Redirector;
+  readonly #reconciler: Reconciler;
+  readonly #workers: Workers;
+  readonly #enrolment: Enrolment;
+  readonly #servers: Server[] = [];
+  #appliedVersion = -1;
+  #appliedDigest = '';
+  readonly #digests = new Map<number, string>();
+  #swept = false;
+  #stopping = false;
+
+  private constructor(options: AgentOptions, log: Logger) {
+    this.#options = options;
+    this.#log = log;
+    this.#metrics = new NodeMetrics();
+    this.#config = new ConfigDir(options.config, log);
+    const { redirector, reason } = openRedirector(options.redirect, { node: options.node, objectPath: BPF_OBJECT });
+    log.info({ redirect: redirector.kind, reason }, 'capture');
+    this.#redirector = redirector;
+    this.#workers = new Workers({
+      count: options.concurrency ?? Math.max(1, Math.floor(availableParallelism() / CORES_PER_WORKER)),
+      settings: { logLevel: options.logLevel, accessLog: options.accessLog },
+      log,
+      onEnrolled: (id, failure) => {
+        if (failure !== undefined) this.#enrolment.refused(id, failure);
+      },
+      onApplied: (version) => {
+        this.#appliedVersion = version;
+        this.#appliedDigest = this.#digests.get(version) ?? '';
+      },
+      onRestart: (name) => {
+        this.#metrics.workerRestarted(name);
+      },
+    });
+    this.#enrolment = new Enrolment(options.node, redirector, this.#workers, log);
+    this.#reconciler = new Reconciler(redirector, {
+      onDrift: (drifts) => {
+        this.#metrics.driftRepaired(drifts.length);
+        for (const drift of drifts) log.warn(drift, 'capture had been changed by somebody else; repaired');
+      },
+      onError: (podId, error) => log.error({ pod: podId, error: String(error) }, 'capture could not be checked'),
+    });
+  }
+
+  /** Start; resolves when the endpoints listen (readiness follows when everything is enrolled). */
+  static async start(options: AgentOptions): Promise<Agent> {
+    const log = createLogger('agent', options.logLevel);
+    selfTest();
+    mkdirSync(options.runDirectory, { recursive: true, mode: 0o700 });
+    const agent = new Agent(options, log);
+    await agent.#serve();
+    agent.#config.snapshot.follow((snapshot) => {
+      if (snapshot !== undefined) agent.#apply(snapshot);
+    });
+    const first = agent.#config.snapshot.get();
+    if (first !== undefined) agent.#apply(first);
+    return agent;
+  }
+
+  /**
+   * Drain and end: readiness goes, listeners stop, exchanges finish within the deadline; then pods talk directly again, unless
+   * capture is to be kept for the next agent.
+   */
+  async stop(): Promise<void> {
+    if (this.#stopping) return;
+    this.#stopping = true;
+    this.#config.close();
+    this.#reconciler[Symbol.dispose]();
+    this.#log.info('draining');
+    // Capture goes first, so that connections made from now on are not caught by listeners that no longer accept.
+    if (!this.#options.keepRedirect) this.#redirector.close({ keep: false });
+    const left = await this.#workers.drain(DRAIN_DEADLINE_MS);
+    if (left > 0) this.#log.warn({ connections: left, deadlineMs: DRAIN_DEADLINE_MS }, 'connections were still open at the end of the drain');
+    await this.#workers.close();
+    if (this.#options.keepRedirect) this.#redirector.close({ keep: true });
+    this.#enrolment.closeListeners();
+    for (const server of this.#servers) server.close();
+    for (const server of this.#servers) server.closeAllConnections();
+    this.#log.info('ended');
+  }
+
+  #apply(snapshot: Snapshot): void {
+    if (this.#stopping) return;
+    this.#digests.clear();
+    this.#digests.set(snapshot.version, this.#config.digest);
+    this.#workers.apply(snapshot);
+    this.#enrolment.apply(snapshot);
+    this.#metrics.configured(snapshot, this.#enrolment.enrolled);
+    if (this.#swept) return;
+    this.#swept = true;
+    const unenrolled = snapshot.workloads.filter(({ node, enrolled }) => node === this.#options.node && !enrolled);
+    this.#redirector.removeLeftovers(unenrolled.flatMap(({ netnsPath }) => (netnsPath === undefined ? [] : [netnsPath])));
+  }
+
+  async #serve(): Promise<void> {
+    const { metricsPort, readyPort, runDirectory } = this.#options;
+    const metrics = async (): Promise<{ type: string; body: string }> => ({ type: this.#metrics.contentType, body: await this.#metrics.render(await this.#workers.collect()) });
+    this.#servers.push(
+      await serveOnPort({ '/metrics': metrics, '/stats/prometheus': metrics }, metricsPort, '::', '--metrics-port'),
+      await serveOnPort({ '/healthz/ready': () => this.#readiness() }, readyPort, '::', '--ready-port'),
+      await serveOnSocket(
+        {
+          '/metrics': metrics,
+          ...adminRoutes({
+            snapshot: () => this.#config.snapshot.get(),
+            digest: () => this.#appliedDigest,
+            readiness: () => this.#readiness(),
+            pods: () => this.#enrolment.states(),
+            describe: async (id) => this.#workers.describe(id),
+            setLevel: (level) => {
+              this.#log.level = level;
+            },
+          }),
+        },
+        join(runDirectory, 'admin.sock'),
+      ),
+    );
+  }
+
+  #readiness(): { status: number; body: string } {
+    const why = this.#notReady();
+    return why === undefined ? { status: 200, body: 'ready\n' } : { status: 503, body: `not ready: ${why}\n` };
+  }
+
+  #notReady(): string | undefined {
+    if (this.#stopping) return 'the agent is ending';
+    if (this.#appliedVersion < 0) return 'no configuration is in force yet';
+    const [pending] = this.#enrolment.pending;
+    return pending === undefined ? undefined : `pod ${pending[0]} is not enrolled: ${pending[1]}`;
+  }
+}

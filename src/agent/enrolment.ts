@@ -1,0 +1,148 @@
+/**
+ * Which pods of this node take part, and the steps by which they join and leave. A pod joins when a worker is ready to serve
+ * it, and only then is its traffic captured; it leaves in the opposite order. Nothing of it is restarted.
+ */
+import { existsSync } from 'node:fs';
+import type { Logger } from '../core/log.ts';
+import type { Snapshot, Workload } from '../mesh/snapshot.ts';
+import { parseExclusions } from '../redirect/exclusions.ts';
+import type { Exclusions } from '../redirect/exclusions.ts';
+import { closeListeners, openListeners } from '../redirect/listeners.ts';
+import type { PodListeners, Redirector } from '../redirect/redirector.ts';
+import { Netns } from '../sys/netns.ts';
+import type { Workers } from './workers.ts';
+
+const RETRY_MS = 1_000;
+/** Phases of a pod whose processes have ended: there is nothing left to capture. */
+const ENDED = new Set(['Succeeded', 'Failed']);
+
+interface Member {
+  readonly workload: Workload;
+  /** Changes of these mean a new enrolment. */
+  readonly key: string;
+  readonly listeners: PodListeners;
+}
+
+export interface PodState {
+  readonly id: string;
+  readonly state: 'enrolled' | 'failed' | 'not enrolled';
+  readonly reason: string;
+}
+
+export class Enrolment {
+  readonly #node: string;
+  readonly #redirector: Redirector;
+  readonly #workers: Workers;
+  readonly #log: Logger;
+  readonly #members = new Map<string, Member>();
+  readonly #failures = new Map<string, string>();
+  #snapshot: Snapshot | undefined;
+  #retry: NodeJS.Timeout | undefined;
+
+  constructor(node: string, redirector: Redirector, workers: Workers, log: Logger) {
+    this.#node = node;
+    this.#redirector = redirector;
+    this.#workers = workers;
+    this.#log = log;
+  }
+
+  /** Bring the set of enrolled pods in line with a snapshot that the workers have already been given. */
+  apply(snapshot: Snapshot): void {
+    this.#snapshot = snapshot;
+    clearTimeout(this.#retry);
+    const wanted = new Map(snapshot.workloads.filter((workload) => this.#takesPart(workload)).map((workload) => [workload.id, workload]));
+    for (const [id, member] of this.#members) {
+      const workload = wanted.get(id);
+      if (workload === undefined || keyOf(workload) !== member.key) this.#leave(id);
+    }
+    for (const id of this.#failures.keys()) if (!wanted.has(id)) this.#failures.delete(id);
+    for (const workload of wanted.values()) if (!this.#members.has(workload.id)) this.#join(workload);
+    if (this.#failures.size > 0) this.#retry = setTimeout(() => this.apply(snapshot), RETRY_MS).unref();
+  }
+
+  /** Pods that should be enrolled and are not yet, with the reason. */
+  get pending(): ReadonlyMap<string, string> {
+    return this.#failures;
+  }
+
+  get enrolled(): number {
+    return this.#members.size;
+  }
+
+  /** Every pod of this node and what became of it. */
+  states(): PodState[] {
+    return (this.#snapshot?.workloads ?? []).filter((workload) => workload.node === this.#node).map((workload) => {
+      const { id } = workload;
+      if (this.#members.has(id)) return { id, state: 'enrolled', reason: workload.enrolReason };
+      const failure = this.#failures.get(id);
+      return failure === undefined ? { id, state: 'not enrolled', reason: workload.enrolReason } : { id, state: 'failed', reason: failure };
+    });
+  }
+
+  /** The listeners could not be served after all: close them, and try again. */
+  refused(id: string, reason: string): void {
+    this.#log.error({ pod: id, reason }, 'pod could not be enrolled; tried again in a moment');
+    this.#leave(id);
+    this.#failures.set(id, reason);
+    const snapshot = this.#snapshot;
+    if (snapshot !== undefined) this.#retry ??= setTimeout(() => this.apply(snapshot), RETRY_MS).unref();
+  }
+
+  /** Close the main thread's copies of all listening sockets. */
+  closeListeners(): void {
+    for (const { listeners } of this.#members.values()) closeListeners(listeners);
+    this.#members.clear();
+  }
+
+  #takesPart(workload: Workload): boolean {
+    return workload.node === this.#node && workload.enrolled && workload.netnsPath !== undefined && !ENDED.has(workload.phase) && workload.addresses.length > 0;
+  }
+
+  #join(workload: Workload): void {
+    const { id, netnsPath = '' } = workload;
+    let listeners: PodListeners | undefined;
+    try {
+      if (!existsSync(netnsPath)) throw new Error(`its network namespace ${netnsPath} does not exist`);
+      const exclusions = this.#exclusionsOf(workload);
+      using netns = Netns.open(netnsPath);
+      listeners = openListeners(netns, exclusions);
+      const originalDst = this.#redirector.enrol({ id, netnsPath, addresses: workload.addresses, exclusions }, listeners);
+      this.#workers.enrol(id, netnsPath, { ...listeners, originalDst });
+      this.#members.set(id, { workload, key: keyOf(workload), listeners });
+      this.#failures.delete(id);
+      this.#log.info({ pod: id, redirect: this.#redirector.kind, addresses: workload.addresses }, 'pod enrolled');
+    } catch (error) {
+      if (listeners !== undefined) closeListeners(listeners);
+      const reason = error instanceof Error ? error.message : String(error);
+      if (this.#failures.get(id) !== reason) this.#log.error({ pod: id, reason }, 'pod could not be enrolled; tried again every second');
+      this.#failures.set(id, reason);
+    }
+  }
+
+  #leave(id: string): void {
+    const member = this.#members.get(id);
+    if (member === undefined) return;
+    this.#members.delete(id);
+    try {
+      this.#redirector.release(id);
+    } catch (error) {
+      // A pod that is gone took its namespace, and all that was in it, along.
+      this.#log.debug({ pod: id, error: String(error) }, 'release');
+    }
+    this.#workers.release(id);
+    closeListeners(member.listeners);
+    this.#log.info({ pod: id }, 'pod released');
+  }
+
+  #exclusionsOf({ id, annotations }: Workload): Exclusions {
+    const { exclusions, problems } = parseExclusions(annotations);
+    for (const { annotation, message, remedy } of problems) this.#log.warn({ pod: id, annotation, remedy }, message);
+    for (const reason of this.#redirector.unsupported(exclusions)) this.#log.warn({ pod: id, redirect: this.#redirector.kind }, reason);
+    return exclusions;
+  }
+}
+
+/** What a pod's enrolment was made from: when it differs, the pod is enrolled anew. */
+function keyOf({ uid, netnsPath, addresses, annotations }: Workload): string {
+  return JSON.stringify([uid, netnsPath, addresses, parseExclusions(annotations).exclusions]);
+}

@@ -1,0 +1,36 @@
+/** What the main thread and the workers of an agent say to each other. Plain data: everything crosses threads. */
+import type { Snapshot } from '../mesh/snapshot.ts';
+import type { OriginalDst } from '../redirect/redirector.ts';
+
+/** A pod of this node as a worker learns of it. */
+export interface EnrolledPod {
+  /** `ns/name`. */
+  readonly id: string;
+  readonly netnsPath: string;
+  /** Listening sockets owned by the main thread, for the one worker that accepts this pod's connections. */
+  readonly listeners: PodSockets | undefined;
+}
+
+export interface PodSockets {
+  readonly outbound: readonly number[];
+  readonly inbound: readonly number[];
+  readonly originalDst: OriginalDst;
+}
+
+export type ToWorker =
+  | { readonly type: 'snapshot'; readonly snapshot: Snapshot }
+  | { readonly type: 'enrol'; readonly pod: EnrolledPod }
+  | { readonly type: 'release'; readonly id: string }
+  | { readonly type: 'collect'; readonly call: number }
+  | { readonly type: 'describe'; readonly call: number; readonly id: string }
+  | { readonly type: 'drain'; readonly deadlineMs: number };
+
+export type FromWorker =
+  /** The tables of this snapshot are in force. */
+  | { readonly type: 'applied'; readonly version: number }
+  /** A pod is served: its listeners accept. */
+  | { readonly type: 'enrolled'; readonly id: string }
+  | { readonly type: 'failed'; readonly id: string; readonly message: string }
+  | { readonly type: 'answer'; readonly call: number; readonly value: unknown }
+  /** No connection is left, or the deadline has passed with so many. */
+  | { readonly type: 'drained'; readonly left: number };

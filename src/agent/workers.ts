@@ -1,0 +1,231 @@
+/**
+ * The worker threads of an agent. Each enrolled pod belongs to one of them, the least loaded when it came. A worker that dies
+ * is replaced and told everything again; meanwhile its pods' clients wait in the backlog, because the main thread holds the
+ * listening sockets.
+ */
+import { Worker } from 'node:worker_threads';
+import type { Logger } from '../core/log.ts';
+import type { Snapshot } from '../mesh/snapshot.ts';
+import type { EnrolledPod, FromWorker, PodSockets, ToWorker } from './protocol.ts';
+import type { WorkerSettings } from './worker.ts';
+
+/** Heap of one worker; the agent's own limit is the sum. Beyond it the worker is ended and replaced, not the agent. */
+const WORKER_HEAP_MIB = 512;
+const YOUNG_GENERATION_MIB = 16;
+/** A worker that dies again at once is replaced more and more slowly. */
+const RESTART_DELAY_MS = 50;
+const RESTART_DELAY_MAX_MS = 5_000;
+const HEALTHY_AFTER_MS = 10_000;
+const ANSWER_TIMEOUT_MS = 5_000;
+
+export interface WorkersOptions {
+  readonly count: number;
+  readonly settings: Omit<WorkerSettings, 'name'>;
+  readonly log: Logger;
+  /** A pod's listeners accept, or why they do not. */
+  readonly onEnrolled: (id: string, failure: string | undefined) => void;
+  /** Every worker has the tables of this snapshot in force. */
+  readonly onApplied: (version: number) => void;
+  /** A worker died; its metrics are as last collected. */
+  readonly onRestart: (name: string) => void;
+}
+
+interface Membership {
+  readonly netnsPath: string;
+  readonly sockets: PodSockets;
+  readonly owner: number;
+}
+
+export class Workers {
+  readonly #options: WorkersOptions;
+  readonly #threads: Thread[] = [];
+  readonly #pods = new Map<string, Membership>();
+  #snapshot: Snapshot | undefined;
+  #closing = false;
+
+  constructor(options: WorkersOptions) {
+    this.#options = options;
+    for (let i = 0; i < options.count; i += 1) this.#threads.push(this.#thread(i, 0));
+  }
+
+  /** Give all workers a new configuration. */
+  apply(snapshot: Snapshot): void {
+    this.#snapshot = snapshot;
+    for (const thread of this.#threads) thread.say({ type: 'snapshot', snapshot });
+  }
+
+  /** A pod joins: one worker accepts its connections, all know it. */
+  enrol(id: string, netnsPath: string, sockets: PodSockets): void {
+    const membership = { netnsPath, sockets, owner: this.#pods.get(id)?.owner ?? this.#leastLoaded() };
+    this.#pods.set(id, membership);
+    for (const thread of this.#threads) thread.say({ type: 'enrol', pod: podFor(thread.index, id, membership) });
+  }
+
+  release(id: string): void {
+    if (!this.#pods.delete(id)) return;
+    for (const thread of this.#threads) thread.say({ type: 'release', id });
+  }
+
+  /** The counters of every worker that answers. */
+  async collect(): Promise<unknown[]> {
+    const answers = await Promise.all(this.#threads.map(async (thread) => thread.ask((call) => ({ type: 'collect', call }))));
+    return answers.filter((answer) => answer !== undefined);
+  }
+
+  /** What the pod's own worker says of it. */
+  async describe(id: string): Promise<unknown> {
+    const owner = this.#pods.get(id)?.owner;
+    return owner === undefined ? undefined : this.#threads[owner]?.ask((call) => ({ type: 'describe', call, id }));
+  }
+
+  /** Accept no more; resolves with the number of connections that were still open at the deadline. */
+  async drain(deadlineMs: number): Promise<number> {
+    this.#closing = true;
+    const left = await Promise.all(this.#threads.map(async (thread) => thread.drain(deadlineMs)));
+    return left.reduce((sum, count) => sum + count, 0);
+  }
+
+  async close(): Promise<void> {
+    this.#closing = true;
+    await Promise.all(this.#threads.map(async (thread) => thread.end()));
+  }
+
+  #thread(index: number, delayMs: number): Thread {
+    const { settings, log, onEnrolled, onRestart } = this.#options;
+    const name = `worker-${index}`;
+    const thread = new Thread(index, { ...settings, name }, {
+      enrolled: (id, failure) => {
+        if (this.#pods.get(id)?.owner === index) onEnrolled(id, failure);
+      },
+      applied: () => this.#checkApplied(),
+      died: (reason, lifeMs) => {
+        if (this.#closing) return;
+        const nextMs = lifeMs > HEALTHY_AFTER_MS ? RESTART_DELAY_MS : Math.min(RESTART_DELAY_MAX_MS, Math.max(RESTART_DELAY_MS, delayMs * 2));
+        log.error({ worker: name, reason, restartInMs: nextMs }, 'a worker died; its pods wait in the backlog until it is back');
+        onRestart(name);
+        setTimeout(() => this.#replace(index, nextMs), nextMs).unref();
+      },
+    });
+    return thread;
+  }
+
+  #replace(index: number, delayMs: number): void {
+    if (this.#closing) return;
+    const thread = this.#thread(index, delayMs);
+    this.#threads[index] = thread;
+    if (this.#snapshot !== undefined) thread.say({ type: 'snapshot', snapshot: this.#snapshot });
+    for (const [id, membership] of this.#pods) thread.say({ type: 'enrol', pod: podFor(index, id, membership) });
+  }
+
+  #checkApplied(): void {
+    const versions = this.#threads.map((thread) => thread.appliedVersion);
+    this.#options.onApplied(Math.min(...versions));
+  }
+
+  #leastLoaded(): number {
+    const load = this.#threads.map(() => 0);
+    for (const { owner } of this.#pods.values()) load[owner] = (load[owner] ?? 0) + 1;
+    return load.indexOf(Math.min(...load));
+  }
+}
+
+function podFor(index: number, id: string, { netnsPath, sockets, owner }: Membership): EnrolledPod {
+  return { id, netnsPath, listeners: owner === index ? sockets : undefined };
+}
+
+interface ThreadEvents {
+  enrolled(id: string, failure: string | undefined): void;
+  applied(): void;
+  died(reason: string, lifeMs: number): void;
+}
+
+/** One thread, from its start to its death. */
+class Thread {
+  readonly index: number;
+  appliedVersion = -1;
+  readonly #worker: Worker;
+  readonly #events: ThreadEvents;
+  readonly #calls = new Map<number, (value: unknown) => void>();
+  #nextCall = 1;
+  #drained: ((left: number) => void) | undefined;
+  #dead = false;
+
+  constructor(index: number, settings: WorkerSettings, events: ThreadEvents) {
+    this.index = index;
+    this.#events = events;
+    const startedMs = performance.now();
+    const extension = import.meta.filename.endsWith('.ts') ? 'ts' : 'js';
+    this.#worker = new Worker(new URL(`./worker.${extension}`, import.meta.url), {
+      workerData: settings,
+      name: settings.name,
+      resourceLimits: { maxOldGenerationSizeMb: WORKER_HEAP_MIB, maxYoungGenerationSizeMb: YOUNG_GENERATION_MIB },
+    });
+    let reason = 'exited';
+    this.#worker.on('message', (message: FromWorker) => this.#hear(message));
+    this.#worker.on('error', (error: Error) => (reason = error.message));
+    this.#worker.on('exit', () => {
+      this.#dead = true;
+      for (const answer of this.#calls.values()) answer(undefined);
+      this.#calls.clear();
+      this.#drained?.(0);
+      events.died(reason, performance.now() - startedMs);
+    });
+  }
+
+  say(message: ToWorker): void {
+    if (!this.#dead) this.#worker.postMessage(message);
+  }
+
+  /** Undefined when the worker is dead or does not answer in time. */
+  async ask(question: (call: number) => ToWorker): Promise<unknown> {
+    if (this.#dead) return undefined;
+    const call = this.#nextCall++;
+    return new Promise((resolve) => {
+      const timer = setTimeout(() => this.#answer(call, undefined), ANSWER_TIMEOUT_MS);
+      this.#calls.set(call, (value) => {
+        clearTimeout(timer);
+        resolve(value);
+      });
+      this.say(question(call));
+    });
+  }
+
+  async drain(deadlineMs: number): Promise<number> {
+    if (this.#dead) return 0;
+    return new Promise((resolve) => {
+      this.#drained = resolve;
+      this.say({ type: 'drain', deadlineMs });
+    });
+  }
+
+  async end(): Promise<void> {
+    await this.#worker.terminate();
+  }
+
+  #hear(message: FromWorker): void {
+    switch (message.type) {
+      case 'applied':
+        this.appliedVersion = message.version;
+        this.#events.applied();
+        return;
+      case 'enrolled':
+        this.#events.enrolled(message.id, undefined);
+        return;
+      case 'failed':
+        this.#events.enrolled(message.id, message.message);
+        return;
+      case 'answer':
+        this.#answer(message.call, message.value);
+        return;
+      case 'drained':
+        this.#drained?.(message.left);
+        this.#drained = undefined;
+    }
+  }
+
+  #answer(call: number, value: unknown): void {
+    const answer = this.#calls.get(call);
+    this.#calls.delete(call);
+    answer?.(value);
+  }
+}

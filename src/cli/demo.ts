@@ -1,0 +1,180 @@
+/**
+ * `orlop demo`: two nodes, bookinfo, and Istio's own YAML applied one after the other, with what each does to live traffic
+ * drawn on the terminal. Every line it draws is counted from real answers; a result outside its bounds fails the demo.
+ */
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { Command } from 'commander';
+import { Lab } from '../lab/lab.ts';
+import { bars, Screen } from './demo-screen.ts';
+
+const ROOT = join(import.meta.dirname, '../..');
+const LAB_NAME = 'demo';
+const NAMESPACE = 'bookinfo';
+const CLIENT = `${NAMESPACE}/client`;
+const REVIEWS = 'http://reviews:9080/reviews/0';
+const RATINGS = 'http://ratings:9080/ratings/0';
+
+interface Counts {
+  readonly requests: number;
+  readonly statuses: Record<string, number>;
+  readonly versions: Record<string, number>;
+  readonly errors: Record<string, number>;
+  readonly latencyMs: { readonly p50: number; readonly p99: number };
+}
+
+interface Step {
+  readonly title: string;
+  /** Files of lab/examples put in force, on top of those before. */
+  readonly apply: readonly string[];
+  readonly url: string;
+  readonly requests: number;
+  readonly header?: string;
+  readonly by: 'versions' | 'statuses';
+  readonly expect: string;
+  readonly ok: (counts: Counts) => boolean;
+}
+
+/** Five standard deviations of a binomial share: a demo that fails by chance once in a million runs. */
+function near(count: number, requests: number, share: number): boolean {
+  return Math.abs(count - requests * share) <= 5 * Math.sqrt(requests * share * (1 - share));
+}
+
+const STEPS: readonly Step[] = [
+  {
+    title: 'No rules yet: requests spread over the three versions of reviews',
+    apply: [], url: REVIEWS, requests: 150, by: 'versions', expect: 'v1, v2 and v3 all answer',
+    ok: ({ versions }) => ['v1', 'v2', 'v3'].every((version) => (versions[version] ?? 0) > 0),
+  },
+  {
+    title: 'DestinationRule + VirtualService: everything to v1',
+    apply: ['09-subset-policies.yaml', '01-route-to-subset.yaml'], url: REVIEWS, requests: 100, by: 'versions', expect: 'v1 only',
+    ok: ({ versions, requests }) => versions['v1'] === requests,
+  },
+  {
+    title: 'Weights: 75 % to v1, 25 % to v2',
+    apply: ['03-split-75-25.yaml'], url: REVIEWS, requests: 400, by: 'versions', expect: 'about 300 : 100',
+    ok: ({ versions, requests }) => near(versions['v2'] ?? 0, requests, 0.25) && (versions['v3'] ?? 0) === 0,
+  },
+  {
+    title: 'By header: the user "jason" gets v2',
+    apply: ['18-by-user.yaml'], url: REVIEWS, requests: 50, header: 'end-user: jason', by: 'versions', expect: 'v2 only',
+    ok: ({ versions, requests }) => versions['v2'] === requests,
+  },
+  {
+    title: 'Fault injection: one request in ten to ratings is answered 400 by the mesh',
+    apply: ['ratings-subsets', '07-fault-abort.yaml'], url: RATINGS, requests: 400, by: 'statuses', expect: 'about 40 times 400',
+    ok: ({ statuses, requests }) => near(statuses['400'] ?? 0, requests, 0.1),
+  },
+];
+
+/** Examples 04 to 08 route ratings to a subset that bookinfo's own files do not define. */
+const RATINGS_SUBSETS = `
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {name: ratings}
+spec:
+  host: ratings
+  subsets: [{name: v1, labels: {version: v1}}]
+`;
+
+export function demoCommand(): Command {
+  return new Command('demo')
+    .description('bring up a mesh of two nodes on this machine and show what it does')
+    .option('--keep', 'leave it running, and say how to look around')
+    .option('--redirect <how>', 'auto, iptables or ebpf', 'auto')
+    .action(async (options: { keep?: boolean; redirect: string }) => {
+      process.exitCode = await demo(options.keep === true, options.redirect);
+    });
+}
+
+async function demo(keep: boolean, redirect: string): Promise<number> {
+  const screen = new Screen(process.stdout);
+  screen.title('Orlop demo: two nodes, one agent each, no sidecar');
+  const lab = await Lab.up([join(ROOT, 'lab/bookinfo.yaml')], {
+    name: LAB_NAME,
+    keep,
+    redirect,
+    onProgress: (progress) => {
+      if (progress.event === 'step') screen.quiet(progress.text);
+    },
+  });
+  let failed = 0;
+  try {
+    await showPods(lab, screen);
+    for (const step of STEPS) if (!(await play(lab, step, screen))) failed += 1;
+    if (!(await showMetrics(lab, screen))) failed += 1;
+  } finally {
+    if (!keep) {
+      screen.quiet('taking it down');
+      await lab.down();
+    }
+  }
+  screen.summary(STEPS.length + 1, failed);
+  if (keep) screen.lookAround(LAB_NAME);
+  return failed === 0 ? 0 : 1;
+}
+
+async function showPods(lab: Lab, screen: Screen): Promise<void> {
+  const { pods, nodes } = await lab.status();
+  for (const node of nodes) {
+    const names = pods.filter((pod) => pod.node === node.name).map((pod) => pod.name);
+    screen.line(`${node.name}  agent ready, ${names.length} pods: ${names.join(' ')}`);
+  }
+  const page = await lab.exec(CLIENT, ['curl', '-s', 'http://productpage:9080/productpage']);
+  screen.line(`productpage, fetched by a pod that knows nothing of the mesh: ${page.code === 0 ? `${page.stdout.length} bytes` : `failed (${page.stderr.trim()})`}`);
+}
+
+async function play(lab: Lab, step: Step, screen: Screen): Promise<boolean> {
+  screen.step(step.title);
+  for (const file of step.apply) {
+    const yaml = file === 'ratings-subsets' ? RATINGS_SUBSETS : readFileSync(join(ROOT, 'lab/examples', file), 'utf8');
+    await lab.apply(yaml, { namespace: NAMESPACE, file });
+    screen.quiet(file === 'ratings-subsets' ? 'apply a DestinationRule with ratings\' subset v1' : `apply lab/examples/${file}`);
+  }
+  await configurationApplied(lab);
+  const counts = await load(lab, step);
+  const ok = step.ok(counts) && Object.keys(counts.errors).length === 0;
+  for (const line of bars(counts[step.by], counts.requests)) screen.line(line);
+  screen.verdict(ok, `${step.expect}; ${counts.requests} requests, p50 ${counts.latencyMs.p50} ms, p99 ${counts.latencyMs.p99} ms`);
+  return ok;
+}
+
+async function load(lab: Lab, { url, requests, header }: Step): Promise<Counts> {
+  const argv = ['node', 'lab/apps/load.ts', url, '-n', String(requests), '-c', '4', '--json'];
+  if (header !== undefined) argv.push('-H', header);
+  const { stdout, stderr, code } = await lab.exec(CLIENT, argv);
+  if (code !== 0) throw new Error(`the load generator failed: ${stderr.trim()}`);
+  return JSON.parse(stdout) as Counts;
+}
+
+/** Agents reload a directory within moments; ask each until it says that it has no older configuration than the files. */
+async function configurationApplied(lab: Lab): Promise<void> {
+  const newest = await lab.configVersion();
+  for (const { name } of (await lab.status()).nodes) await lab.agentApplied(name, newest);
+}
+
+async function showMetrics(lab: Lab, screen: Screen): Promise<boolean> {
+  screen.step('What the nodes counted (istio_requests_total at :15020/metrics)');
+  let total = 0;
+  for (const { name } of (await lab.status()).nodes) {
+    for (const [edge, count] of await requestsByEdge(lab, name)) {
+      total += count;
+      screen.line(`${name}  ${edge.padEnd(48)} ${String(count).padStart(6)}`);
+    }
+  }
+  screen.verdict(total > 0, 'both reporters, with Istio\'s own labels');
+  return total > 0;
+}
+
+async function requestsByEdge(lab: Lab, node: string): Promise<Map<string, number>> {
+  const edges = new Map<string, number>();
+  for (const line of (await lab.metrics(node)).split('\n')) {
+    const found = /^istio_requests_total\{(.*)\} (\S+)/.exec(line);
+    if (found === null) continue;
+    const label = (name: string): string => new RegExp(`(?:^|,)${name}="([^"]*)"`).exec(found[1] as string)?.[1] ?? '';
+    const edge = `${label('reporter').padEnd(11)} ${label('source_workload')} → ${label('destination_workload')} ${label('response_code')}`;
+    edges.set(edge, (edges.get(edge) ?? 0) + Number(found[2]));
+  }
+  return edges;
+}

@@ -1,0 +1,38 @@
+/** The command `orlop`. Each sub-command is loaded when it is asked for, so that none pays for the others. */
+import { Command, CommanderError } from 'commander';
+
+const EX_USAGE = 64;
+
+/** Name, one line, and where it lives. */
+const COMMANDS: readonly (readonly [name: string, summary: string, load: () => Promise<Command>])[] = [
+  ['agent', 'capture and carry the traffic of this node\'s pods', async () => (await import('./agent.ts')).agentCommand()],
+  ['config', 'check a directory of YAML, or look at what a running agent made of it', async () => (await import('./config.ts')).configCommand()],
+  ['redirect', 'print, check or clean the capture of a pod by hand', async () => (await import('./redirect.ts')).redirectCommand()],
+  ['lab', 'a mesh of several nodes on this machine', async () => (await import('./lab.ts')).labCommand()],
+  ['demo', 'bring up a mesh of two nodes and show what it does', async () => (await import('./demo.ts')).demoCommand()],
+];
+
+async function main(argv: readonly string[]): Promise<void> {
+  const program = new Command('orlop').description('A service mesh for Kubernetes without sidecars.').showHelpAfterError('(add --help for the options)');
+  const wanted = argv.find((word) => !word.startsWith('-'));
+  for (const [name, summary, load] of COMMANDS) program.addCommand(name === wanted ? await load() : new Command(name).description(summary));
+  exitByUsage(program);
+  await program.parseAsync(argv, { from: 'user' });
+}
+
+/** A wrong command line ends with 64 (sysexits.h), for every sub-command alike. */
+function exitByUsage(command: Command): void {
+  command.exitOverride();
+  for (const child of command.commands) exitByUsage(child);
+}
+
+try {
+  await main(process.argv.slice(2));
+} catch (error) {
+  if (error instanceof CommanderError) {
+    process.exitCode = error.exitCode === 0 ? 0 : EX_USAGE;
+  } else {
+    process.stderr.write(`orlop: ${error instanceof Error ? error.message : String(error)}\n`);
+    process.exitCode = 1;
+  }
+}

@@ -1,0 +1,203 @@
+/**
+ * Files to snapshot. Each object stands on its own: one that is wrong is reported and replaced by its last good version, and
+ * never keeps another from taking effect.
+ */
+import { fieldName } from './field-name.ts';
+import { referenceProblems } from './references.ts';
+import { parseDocuments } from './parse/document.ts';
+import type { Path, SourceDocument } from './parse/document.ts';
+import { KINDS } from './parse/istio-schemas.ts';
+import type { Kind } from './parse/istio-schemas.ts';
+import { checkMeshWish, readPod, readService, record, text } from './parse/kubernetes.ts';
+import { readMeshConfig } from './parse/mesh-config.ts';
+import { RULES } from './parse/rules.ts';
+import { check, nearest } from './parse/schema.ts';
+import type { Report } from './parse/schema.ts';
+import { byPlace } from './problem.ts';
+import type { Problem, Severity } from './problem.ts';
+import { byAge, objectName } from './resources.ts';
+import type { Origin, Resource } from './resources.ts';
+import { DEFAULT_MESH_CONFIG } from './snapshot.ts';
+import type { GoodObject, MeshConfig, Snapshot } from './snapshot.ts';
+
+export interface SourceFile {
+  readonly name: string;
+  readonly text: string;
+}
+
+const ROOT_NAMESPACE = DEFAULT_MESH_CONFIG.rootNamespace;
+
+/** Build a snapshot; `previous` supplies the last good version of what is wrong now. */
+export function buildSnapshot(files: readonly SourceFile[], previous?: Snapshot): Snapshot {
+  const builder = new Builder(previous);
+  for (const file of files) builder.read(file);
+  return builder.finish();
+}
+
+class Builder {
+  readonly #previous: Snapshot | undefined;
+  readonly #problems: Problem[] = [];
+  readonly #objects: Record<string, GoodObject> = {};
+  /** Where the fields of the objects read now stand. */
+  readonly #documents = new Map<string, SourceDocument>();
+
+  constructor(previous: Snapshot | undefined) {
+    this.#previous = previous;
+  }
+
+  read(file: SourceFile): void {
+    const { documents, problems, broken } = parseDocuments(file.name, file.text);
+    this.#problems.push(...problems);
+    if (broken) {
+      this.#keepFile(file.name);
+      return;
+    }
+    for (const document of documents) this.#take(document);
+  }
+
+  finish(): Snapshot {
+    const snapshot = this.#assemble();
+    const broken = referenceProblems(snapshot, (key, path) => this.#documents.get(key)?.lineOf(path) ?? this.#objects[key]?.origin.line ?? 0);
+    this.#problems.push(...broken.problems);
+    // A rule that has come to name what does not exist must not replace the one that worked.
+    let replaced = false;
+    for (const key of broken.keys) {
+      const last = this.#previous?.objects[key];
+      if (last === undefined || last.value === this.#objects[key]?.value || JSON.stringify(last.value) === JSON.stringify(this.#objects[key]?.value)) continue;
+      this.#objects[key] = last;
+      replaced = true;
+    }
+    const final = replaced ? this.#assemble() : snapshot;
+    return { ...final, problems: this.#problems.sort(byPlace) };
+  }
+
+  /** A file that is no YAML keeps all the objects that it held. */
+  #keepFile(name: string): void {
+    for (const [key, object] of Object.entries(this.#previous?.objects ?? {})) if (object.origin.file === name) this.#objects[key] ??= object;
+  }
+
+  #take(document: SourceDocument): void {
+    const { value, file } = document;
+    const kindName = text(value['kind']);
+    const meta = record(value['metadata']);
+    const kind = Object.hasOwn(KINDS, kindName) ? KINDS[kindName] : undefined;
+    const name = text(meta['name']);
+    const namespace = kind?.clusterScoped === true ? '' : text(meta['namespace']) || 'default';
+    const origin: Origin = { kind: kindName, name, namespace, file, line: document.lineOf([]), createdMs: Date.parse(text(meta['creationTimestamp'])) || 0 };
+    const faults = new Faults(origin, document);
+    this.#checkHead(kind, value, name, faults);
+    if (kind !== undefined && !faults.failed) this.#checkBody(kind, kindName, value, meta, faults);
+    this.#problems.push(...faults.problems);
+    this.#keep(origin, kind, value, document, faults);
+  }
+
+  #checkHead(kind: Kind | undefined, value: Readonly<Record<string, unknown>>, name: string, faults: Faults): void {
+    const kindName = text(value['kind']);
+    if (kindName === '') faults.error([], 'kind is missing', 'give the object apiVersion and kind');
+    else if (kind === undefined) {
+      const near = nearest(kindName, Object.keys(KINDS));
+      faults.error(['kind'], `unknown kind "${kindName}"`, near === undefined ? 'remove it; Orlop does not know it' : `did you mean ${near}?`, 'ORLOP003');
+    } else if (!kind.groups.includes(text(value['apiVersion'])) && kind.support !== 'ignored') {
+      faults.error(['apiVersion'], `unknown apiVersion "${text(value['apiVersion'])}" for ${kindName}`, `use ${kind.groups.join(', ')}`, 'ORLOP004');
+    }
+    if (name === '' && kindName !== '' && kind?.support !== 'ignored') faults.error(['metadata'], 'metadata.name is missing', 'give the object a name');
+  }
+
+  #checkBody(kind: Kind, kindName: string, value: Readonly<Record<string, unknown>>, meta: Readonly<Record<string, unknown>>, faults: Faults): void {
+    if (kind.support === 'later') faults.add('info', [], `${kindName} is not honoured yet`, kind.why ?? '', 'ORLOP011');
+    if (kind.support === 'security-later') faults.add('warning', [], `${kindName} is not honoured yet: it protects nothing`, `${kind.why ?? ''}; do not rely on it`, 'ORLOP012');
+    if (kindName === 'Pod' || kindName === 'Namespace') checkMeshWish(meta, faults);
+    if (kind.support !== 'honoured' || kind.schema === undefined) return;
+    if (value['spec'] === undefined || value['spec'] === null) {
+      faults.error([], 'spec is missing', 'add spec');
+      return;
+    }
+    check(value['spec'], kind.schema, ['spec'], faults);
+    // Rules between fields may rely on the types of the fields.
+    if (!faults.failed) (RULES[kindName] as ((spec: unknown, report: Report) => void) | undefined)?.(value['spec'], faults);
+  }
+
+  #keep(origin: Origin, kind: Kind | undefined, value: Readonly<Record<string, unknown>>, document: SourceDocument, faults: Faults): void {
+    if (kind === undefined || kind.support === 'ignored' || origin.name === '') return;
+    const key = keyOf(origin);
+    if (this.#documents.has(key)) {
+      const first = this.#objects[key]?.origin;
+      this.#problems.push(faults.problem('error', [], `defined twice; the one at ${first?.file ?? ''}:${first?.line ?? 0} is used`, 'remove one of them', 'ORLOP005'));
+      return;
+    }
+    const last = this.#previous?.objects[key];
+    if (!faults.failed) {
+      this.#documents.set(key, document);
+      this.#objects[key] = { origin, value };
+    } else if (last !== undefined) {
+      this.#objects[key] = last;
+      this.#problems.push(faults.problem('info', [], 'the last good version of this object stays in force', 'correct the errors above', 'ORLOP006'));
+    }
+  }
+
+  #assemble(): Snapshot {
+    const all = Object.values(this.#objects);
+    const of = (kind: string): GoodObject[] => all.filter(({ origin }) => origin.kind === kind);
+    const specs = <S>(kind: string): Resource<S>[] => of(kind).map(({ origin, value }) => ({ ...origin, spec: value['spec'] as S })).sort(byAge);
+    const namespaces = new Map(of('Namespace').map(({ origin, value }) => [origin.name, value]));
+    const slices = Map.groupBy(of('EndpointSlice'), ({ origin, value }) => `${origin.namespace}/${text(record(record(value['metadata'])['labels'])['kubernetes.io/service-name'])}`);
+    return {
+      version: (this.#previous?.version ?? 0) + 1,
+      mesh: this.#meshConfig(of('ConfigMap')),
+      workloads: of('Pod').map(({ origin, value }) => readPod(origin, value, namespaces)),
+      services: of('Service').map(({ origin, value }) => readService(origin, value, (slices.get(`${origin.namespace}/${origin.name}`) ?? []).map((slice) => slice.value))).sort((a, b) => byAge(a.origin, b.origin)),
+      virtualServices: specs('VirtualService'),
+      destinationRules: specs('DestinationRule'),
+      serviceEntries: specs('ServiceEntry'),
+      workloadEntries: specs('WorkloadEntry'),
+      problems: [],
+      objects: this.#objects,
+    };
+  }
+
+  #meshConfig(configMaps: readonly GoodObject[]): MeshConfig {
+    const found = configMaps.find(({ origin }) => origin.name === 'istio' && origin.namespace === ROOT_NAMESPACE);
+    if (found === undefined) return this.#previous?.mesh ?? DEFAULT_MESH_CONFIG;
+    const document = this.#documents.get(keyOf(found.origin));
+    const faults = new Faults(found.origin, document ?? { file: found.origin.file, value: found.value, lineOf: () => found.origin.line });
+    const mesh = readMeshConfig(found.value, faults);
+    if (!this.#problems.some((problem) => problem.object === objectName(found.origin))) this.#problems.push(...faults.problems);
+    return faults.failed ? (this.#previous?.mesh ?? DEFAULT_MESH_CONFIG) : mesh;
+  }
+}
+
+function keyOf({ kind, namespace, name }: Origin): string {
+  return `${kind} ${namespace}/${name}`;
+}
+
+/** Gathers what is wrong with one object. */
+class Faults implements Report {
+  readonly problems: Problem[] = [];
+  failed = false;
+  readonly #origin: Origin;
+  readonly #document: SourceDocument;
+
+  constructor(origin: Origin, document: SourceDocument) {
+    this.#origin = origin;
+    this.#document = document;
+  }
+
+  error(path: Path, message: string, remedy: string, code = 'IST0106'): void {
+    this.failed = true;
+    this.add('error', path, message, remedy, code);
+  }
+
+  warning(path: Path, message: string, remedy: string, code = 'IST0133'): void {
+    this.add('warning', path, message, remedy, code);
+  }
+
+  add(severity: Severity, path: Path, message: string, remedy: string, code: string): void {
+    this.problems.push(this.problem(severity, path, message, remedy, code));
+  }
+
+  problem(severity: Severity, path: Path, message: string, remedy: string, code: string): Problem {
+    const { file } = this.#document;
+    const object = this.#origin.kind === '' ? '' : objectName(this.#origin);
+    return { severity, code, file, line: this.#document.lineOf(path), object, field: fieldName(path), message, remedy };
+  }
+}

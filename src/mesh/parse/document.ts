@@ -1,0 +1,76 @@
+/** YAML text as documents that know where each of their fields stands. */
+import { isMap, isNode, isScalar, isSeq, LineCounter, parseAllDocuments } from 'yaml';
+import type { Document } from 'yaml';
+import type { Problem } from '../problem.ts';
+
+export type Path = readonly (string | number)[];
+
+export interface SourceDocument {
+  readonly file: string;
+  /** The document as plain data. */
+  readonly value: Readonly<Record<string, unknown>>;
+  /** Line of a field, or of the nearest one that encloses it. */
+  lineOf(path: Path): number;
+}
+
+export interface ParsedFile {
+  readonly documents: readonly SourceDocument[];
+  readonly problems: readonly Problem[];
+  /** The text is no YAML: nothing in it can be trusted. */
+  readonly broken: boolean;
+}
+
+/** Parse one file. A `List` is taken apart. */
+export function parseDocuments(file: string, text: string): ParsedFile {
+  const lines = new LineCounter();
+  const documents: SourceDocument[] = [];
+  const problems: Problem[] = [];
+  let broken = false;
+  for (const document of parseAllDocuments(text, { lineCounter: lines, uniqueKeys: true })) {
+    if (!('contents' in document)) continue;
+    for (const error of document.errors) {
+      broken = true;
+      const line = lines.linePos(error.pos[0]).line;
+      problems.push({ severity: 'error', code: 'ORLOP001', file, line, object: '', field: '', message: firstLine(error.message), remedy: 'correct the YAML; until then the objects this file held before stay in force' });
+    }
+    if (document.errors.length > 0 || document.contents === null) continue;
+    documents.push(...takeApart(file, document as Document, lines, problems));
+  }
+  return { documents, problems, broken };
+}
+
+function takeApart(file: string, document: Document, lines: LineCounter, problems: Problem[]): SourceDocument[] {
+  const value: unknown = document.toJS({ maxAliasCount: 100 });
+  const lineOf = (path: Path): number => lineAt(document, path, lines);
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) {
+    problems.push({ severity: 'error', code: 'ORLOP002', file, line: lineOf([]), object: '', field: '', message: 'a document that is no object', remedy: 'give it apiVersion, kind and metadata.name' });
+    return [];
+  }
+  const record = value as Record<string, unknown>;
+  if (record['kind'] === 'List' && Array.isArray(record['items'])) {
+    return record['items'].map((item, i) => ({ file, value: item as Record<string, unknown>, lineOf: (path: Path) => lineOf(['items', i, ...path]) }));
+  }
+  return [{ file, value: record, lineOf }];
+}
+
+/** Walk down as far as the path leads; a field is where its key stands. */
+function lineAt(document: Document, path: Path, lines: LineCounter): number {
+  let node: unknown = document.contents;
+  let offset = isNode(node) ? (node.range?.[0] ?? 0) : 0;
+  for (const step of path) {
+    if (isMap(node)) {
+      const pair = node.items.find(({ key }) => isScalar(key) && key.value === step);
+      if (pair === undefined) break;
+      if (isNode(pair.key)) offset = pair.key.range?.[0] ?? offset;
+      node = pair.value;
+    } else if (isSeq(node) && typeof step === 'number') {
+      node = node.items[step];
+      if (isNode(node)) offset = node.range?.[0] ?? offset;
+    } else break;
+  }
+  return lines.linePos(offset).line;
+}
+
+function firstLine(message: string): string {
+  return (message.split('\n')[0] as string).replace(/ at line \d+, column \d+:?$/, '');
+}

@@ -1,0 +1,169 @@
+/** The fields of Istio's traffic resources (istio.io/api, networking): honoured, or named as not honoured yet. */
+import { any, boolean, duration, int, later, list, map, number, object, oneOf, regex, string } from './schema.ts';
+import type { Schema } from './schema.ts';
+
+const PORT = int(1, 65_535);
+const IDENTITY = 'mutual TLS and origination come with identity';
+const GATEWAYS = 'gateways come with Kubernetes support';
+
+const stringMatch = object({ exact: string, prefix: string, regex });
+const labels = map(string);
+const percent = object({ value: number(0, 100) });
+const destination = object({ host: string, subset: string, port: object({ number: PORT }) }, ['host']);
+const headerOps = object({ set: map(string), add: map(string), remove: list(string) });
+const headers = object({ request: headerOps, response: headerOps });
+
+const httpMatch = object({
+  name: string, uri: stringMatch, scheme: stringMatch, method: stringMatch, authority: stringMatch,
+  headers: map(stringMatch), withoutHeaders: map(stringMatch), queryParams: map(stringMatch),
+  port: PORT, ignoreUriCase: boolean, gateways: list(string), sourceLabels: labels, sourceNamespace: string,
+  statPrefix: later('statistics have Istio\'s standard names'),
+});
+
+const httpRoute = object({
+  name: string,
+  match: list(httpMatch),
+  route: list(object({ destination, weight: int(0, 2_147_483_647), headers }, ['destination'])),
+  redirect: object({
+    uri: string, prefixRewrite: string, authority: string, port: PORT,
+    derivePort: oneOf(['FROM_PROTOCOL_DEFAULT', 'FROM_REQUEST_PORT']), scheme: string, redirectCode: int(300, 399),
+  }),
+  directResponse: object({ status: int(200, 599), body: object({ string, bytes: string }) }, ['status']),
+  delegate: object({ name: string, namespace: string }),
+  rewrite: object({ uri: string, authority: string, uriRegexRewrite: object({ match: regex, rewrite: string }) }),
+  timeout: duration,
+  retries: object({
+    attempts: int(0, 1000), perTryTimeout: duration, retryOn: string, backoff: duration, retryIgnorePreviousHosts: boolean,
+    retryRemoteLocalities: later('there is no locality balancing yet'),
+  }),
+  fault: object({
+    delay: object({ fixedDelay: duration, percentage: percent, percent: int(0, 100), exponentialDelay: later('Istio does not honour it either') }),
+    abort: object({ httpStatus: int(200, 599), grpcStatus: string, percentage: percent, percent: int(0, 100), http2Error: later('Istio does not honour it either') }),
+  }),
+  mirror: destination,
+  mirrors: list(object({ destination, percentage: percent }, ['destination'])),
+  mirrorPercentage: percent,
+  mirrorPercent: int(0, 100),
+  mirror_percent: later('use mirrorPercentage'),
+  corsPolicy: object({
+    allowOrigins: list(stringMatch), allowOrigin: list(string), allowMethods: list(string), allowHeaders: list(string), exposeHeaders: list(string),
+    maxAge: duration, allowCredentials: boolean, unmatchedPreflights: oneOf(['UNSPECIFIED', 'FORWARD', 'IGNORE']),
+  }),
+  headers,
+});
+
+const l4Fields = { destinationSubnets: list(string), port: PORT, sourceLabels: labels, sourceNamespace: string, gateways: list(string), sourceSubnet: later('a hidden field of Istio') };
+const l4Route = list(object({ destination, weight: int(0, 2_147_483_647) }, ['destination']));
+
+const virtualService = object({
+  hosts: list(string), gateways: list(string), http: list(httpRoute),
+  tls: list(object({ match: list(object({ ...l4Fields, sniHosts: list(string) }, ['sniHosts'])), route: l4Route }, ['match'])),
+  tcp: list(object({ match: list(object(l4Fields)), route: l4Route })),
+  exportTo: list(string),
+});
+
+const policyFields = {
+  loadBalancer: object({
+    simple: oneOf(['UNSPECIFIED', 'LEAST_CONN', 'RANDOM', 'PASSTHROUGH', 'ROUND_ROBIN', 'LEAST_REQUEST']),
+    consistentHash: later('least-request is used instead'), localityLbSetting: later('all localities are used alike'),
+    zoneAwareLbSetting: later('all zones are used alike'), warmup: later('new endpoints get their full share at once'), warmupDurationSecs: later('new endpoints get their full share at once'),
+  }),
+  connectionPool: object({
+    tcp: object({
+      maxConnections: int(), connectTimeout: duration, maxConnectionDuration: duration, idleTimeout: duration,
+      tcpKeepalive: object({ probes: int(), time: duration, interval: duration }),
+    }),
+    http: object({
+      http1MaxPendingRequests: int(), http2MaxRequests: int(), maxRequestsPerConnection: int(), maxRetries: int(), idleTimeout: duration,
+      h2UpgradePolicy: later('upstreams are spoken to in HTTP/1.1'), useClientProtocol: later('upstreams are spoken to in HTTP/1.1'),
+      maxConcurrentStreams: later('upstreams are spoken to in HTTP/1.1'), http2KeepAlive: later('upstreams are spoken to in HTTP/1.1'),
+    }),
+  }),
+  outlierDetection: object({
+    consecutiveErrors: int(), consecutive5xxErrors: int(), consecutiveGatewayErrors: int(), splitExternalLocalOriginErrors: boolean,
+    consecutiveLocalOriginFailures: int(), interval: duration, baseEjectionTime: duration, maxEjectionPercent: int(0, 100), minHealthPercent: int(0, 100),
+    outlierDetectionHttpErrorCodes: later('5xx and gateway errors count'),
+  }),
+  tls: later(IDENTITY),
+};
+
+const trafficPolicy = object({
+  ...policyFields,
+  portLevelSettings: list(object({ port: object({ number: PORT }), ...policyFields })),
+  tunnel: later('there is no tunnelling yet'), proxyProtocol: later('there is no PROXY protocol yet'), retryBudget: later('use connectionPool.http.maxRetries'),
+});
+
+const destinationRule = object({
+  host: string, trafficPolicy, subsets: list(object({ name: string, labels, trafficPolicy }, ['name'])), exportTo: list(string),
+  workloadSelector: object({ matchLabels: labels }),
+}, ['host']);
+
+const workloadEntryFields = {
+  address: string, ports: map(PORT), labels, weight: int(), network: later('there is one network'), locality: later('all localities are used alike'),
+  serviceAccount: later(IDENTITY),
+};
+
+const serviceEntry = object({
+  hosts: list(string), addresses: list(string),
+  ports: list(object({ number: PORT, protocol: string, name: string, targetPort: PORT }, ['number', 'name'])),
+  location: oneOf(['MESH_EXTERNAL', 'MESH_INTERNAL']), resolution: oneOf(['NONE', 'STATIC', 'DNS', 'DNS_ROUND_ROBIN'], ['DYNAMIC_DNS']),
+  endpoints: list(object(workloadEntryFields)), workloadSelector: object({ labels }), exportTo: list(string),
+  subjectAltNames: later(IDENTITY),
+}, ['hosts']);
+
+/** How far a kind is supported. */
+export interface Kind {
+  readonly groups: readonly string[];
+  readonly support: 'honoured' | 'kubernetes' | 'ignored' | 'later' | 'security-later';
+  /** Of `spec`. */
+  readonly schema?: Schema;
+  readonly clusterScoped?: boolean;
+  /** Why it is not honoured. */
+  readonly why?: string;
+}
+
+const NETWORKING = ['networking.istio.io/v1', 'networking.istio.io/v1beta1', 'networking.istio.io/v1alpha3'];
+const SECURITY = ['security.istio.io/v1', 'security.istio.io/v1beta1'];
+const TELEMETRY = ['telemetry.istio.io/v1', 'telemetry.istio.io/v1alpha1'];
+const GATEWAY_API = ['gateway.networking.k8s.io/v1', 'gateway.networking.k8s.io/v1beta1', 'gateway.networking.k8s.io/v1alpha2', 'gateway.networking.k8s.io/v1alpha3'];
+const NATIVE = 'there is no Envoy in Orlop';
+
+/** Every kind that may stand in a configuration. Anything else is an error that names the nearest of these. */
+export const KINDS: Readonly<Record<string, Kind>> = {
+  VirtualService: { groups: NETWORKING, support: 'honoured', schema: virtualService },
+  DestinationRule: { groups: NETWORKING, support: 'honoured', schema: destinationRule },
+  ServiceEntry: { groups: NETWORKING, support: 'honoured', schema: serviceEntry },
+  WorkloadEntry: { groups: NETWORKING, support: 'honoured', schema: object(workloadEntryFields) },
+  Gateway: { groups: [...NETWORKING, ...GATEWAY_API], support: 'later', schema: any, why: GATEWAYS },
+  Sidecar: { groups: NETWORKING, support: 'later', why: 'every workload sees every exported service' },
+  WorkloadGroup: { groups: NETWORKING, support: 'later', why: 'there is no registration of virtual machines yet' },
+  ProxyConfig: { groups: ['networking.istio.io/v1beta1'], support: 'later', why: 'the agent is set by its own flags' },
+  EnvoyFilter: { groups: ['networking.istio.io/v1alpha3'], support: 'later', why: NATIVE },
+  PeerAuthentication: { groups: SECURITY, support: 'security-later', why: IDENTITY },
+  RequestAuthentication: { groups: SECURITY, support: 'security-later', why: 'token checks come with identity' },
+  AuthorizationPolicy: { groups: SECURITY, support: 'security-later', why: 'authorization comes with identity' },
+  Telemetry: { groups: TELEMETRY, support: 'later', why: 'metrics are on; the access log follows MeshConfig' },
+  WasmPlugin: { groups: ['extensions.istio.io/v1alpha1'], support: 'later', why: NATIVE },
+  TrafficExtension: { groups: ['extensions.istio.io/v1alpha1'], support: 'later', why: NATIVE },
+  GatewayClass: { groups: GATEWAY_API, support: 'later', why: GATEWAYS, clusterScoped: true },
+  HTTPRoute: { groups: GATEWAY_API, support: 'later', why: GATEWAYS },
+  GRPCRoute: { groups: GATEWAY_API, support: 'later', why: GATEWAYS },
+  TLSRoute: { groups: GATEWAY_API, support: 'later', why: GATEWAYS },
+  TCPRoute: { groups: GATEWAY_API, support: 'later', why: GATEWAYS },
+  ReferenceGrant: { groups: GATEWAY_API, support: 'later', why: GATEWAYS },
+  BackendTLSPolicy: { groups: GATEWAY_API, support: 'later', why: GATEWAYS },
+  Namespace: { groups: ['v1'], support: 'kubernetes', clusterScoped: true },
+  Pod: { groups: ['v1'], support: 'kubernetes' },
+  Service: { groups: ['v1'], support: 'kubernetes' },
+  EndpointSlice: { groups: ['discovery.k8s.io/v1'], support: 'kubernetes' },
+  ConfigMap: { groups: ['v1'], support: 'kubernetes' },
+  ...Object.fromEntries(
+    [
+      ['ServiceAccount', 'v1'], ['Node', 'v1'], ['Endpoints', 'v1'], ['Secret', 'v1'], ['Event', 'v1'], ['PersistentVolumeClaim', 'v1'], ['ReplicationController', 'v1'],
+      ['Deployment', 'apps/v1'], ['ReplicaSet', 'apps/v1'], ['StatefulSet', 'apps/v1'], ['DaemonSet', 'apps/v1'], ['Job', 'batch/v1'], ['CronJob', 'batch/v1'],
+      ['Ingress', 'networking.k8s.io/v1'], ['NetworkPolicy', 'networking.k8s.io/v1'], ['HorizontalPodAutoscaler', 'autoscaling/v2'], ['PodDisruptionBudget', 'policy/v1'],
+      ['Role', 'rbac.authorization.k8s.io/v1'], ['RoleBinding', 'rbac.authorization.k8s.io/v1'], ['ClusterRole', 'rbac.authorization.k8s.io/v1'],
+      ['ClusterRoleBinding', 'rbac.authorization.k8s.io/v1'], ['CustomResourceDefinition', 'apiextensions.k8s.io/v1'], ['Lab', 'lab.orlop.io/v1'],
+    ].map(([kind, group]) => [kind, { groups: [group as string], support: 'ignored' } satisfies Kind]),
+  ),
+};

@@ -1,0 +1,149 @@
+/** Pods, Services and EndpointSlices as a snapshot holds them. */
+import { qualify } from '../host.ts';
+import type { Origin } from '../resources.ts';
+import type { Service, ServicePort, SliceEndpoint, Workload } from '../snapshot.ts';
+import { isRecord } from './schema.ts';
+import type { Report } from './schema.ts';
+
+type Json = Readonly<Record<string, unknown>>;
+
+const MESH = 'orlop.io/mesh';
+
+/** What an annotation (or label) says about taking part. */
+export function meshWish(meta: Json): { readonly wish: 'enabled' | 'disabled'; readonly by: string } | undefined {
+  for (const place of ['annotations', 'labels']) {
+    const value = texts(meta[place])[MESH];
+    if (value === 'enabled' || value === 'disabled') return { wish: value, by: `${place === 'labels' ? 'label' : 'annotation'} ${MESH}: ${value}` };
+  }
+  return undefined;
+}
+
+/** A value that is neither of the two is a mistake worth an error: the pod would silently stay outside. */
+export function checkMeshWish(meta: Json, report: Report): void {
+  for (const place of ['annotations', 'labels']) {
+    const value = texts(meta[place])[MESH];
+    if (value !== undefined && value !== 'enabled' && value !== 'disabled') report.error(['metadata', place, MESH], `"${value}" is neither enabled nor disabled`, 'write enabled or disabled');
+  }
+}
+
+export function readPod(origin: Origin, object: Json, namespaces: ReadonlyMap<string, Json>): Workload {
+  const meta = record(object['metadata']);
+  const spec = record(object['spec']);
+  const status = record(object['status']);
+  const labels = texts(meta['labels']);
+  const annotations = texts(meta['annotations']);
+  const hostNetwork = spec['hostNetwork'] === true;
+  const owner = ownerOf(meta, labels);
+  const workloadName = owner ?? origin.name;
+  return {
+    id: `${origin.namespace}/${origin.name}`,
+    uid: text(meta['uid']),
+    name: origin.name,
+    namespace: origin.namespace,
+    labels,
+    annotations,
+    serviceAccount: text(spec['serviceAccountName']) || 'default',
+    node: text(spec['nodeName']),
+    addresses: addressesOf(status),
+    phase: text(status['phase']),
+    ready: list(status['conditions']).some((condition) => condition['type'] === 'Ready' && condition['status'] === 'True'),
+    hostNetwork,
+    ...enrolment(meta, namespaces.get(origin.namespace), origin.namespace, hostNetwork),
+    ports: list(spec['containers']).flatMap((container) => list(container['ports'])).map((port) => ({ name: text(port['name']), port: Number(port['containerPort']) })),
+    netnsPath: annotations['orlop.io/netns'],
+    workloadName,
+    canonicalName: labels['service.istio.io/canonical-name'] ?? labels['app.kubernetes.io/name'] ?? labels['app'] ?? workloadName,
+    canonicalRevision: labels['service.istio.io/canonical-revision'] ?? labels['app.kubernetes.io/version'] ?? labels['version'] ?? 'latest',
+    app: labels['app'] ?? labels['app.kubernetes.io/name'] ?? '',
+    version: labels['version'] ?? labels['app.kubernetes.io/version'] ?? '',
+  };
+}
+
+/** The pod's own word wins over its namespace's; a pod of the host network has no namespace of its own to capture in. */
+function enrolment(meta: Json, namespace: Json | undefined, namespaceName: string, hostNetwork: boolean): Pick<Workload, 'enrolled' | 'enrolReason'> {
+  if (hostNetwork) return { enrolled: false, enrolReason: 'it uses the host network, which it shares with others' };
+  const own = meshWish(meta);
+  if (own !== undefined) return { enrolled: own.wish === 'enabled', enrolReason: `its ${own.by}` };
+  const inherited = namespace === undefined ? undefined : meshWish(record(namespace['metadata']));
+  if (inherited !== undefined) return { enrolled: inherited.wish === 'enabled', enrolReason: `${inherited.by} of namespace ${namespaceName}` };
+  return { enrolled: false, enrolReason: `neither it nor namespace ${namespaceName} has ${MESH}: enabled` };
+}
+
+/** A ReplicaSet is named after its Deployment and the hash of its template. */
+function ownerOf(meta: Json, labels: Readonly<Record<string, string>>): string | undefined {
+  const owner = list(meta['ownerReferences']).find((reference) => reference['controller'] === true) ?? list(meta['ownerReferences'])[0];
+  if (owner === undefined) return undefined;
+  const name = text(owner['name']);
+  const hash = labels['pod-template-hash'];
+  if (owner['kind'] !== 'ReplicaSet') return name;
+  if (hash !== undefined && name.endsWith(`-${hash}`)) return name.slice(0, -hash.length - 1);
+  return name.replace(/-[a-z0-9]{4,10}$/, '');
+}
+
+function addressesOf(status: Json): string[] {
+  const addresses = list(status['podIPs']).map(({ ip }) => text(ip)).filter((ip) => ip !== '');
+  const single = text(status['podIP']);
+  return addresses.length > 0 ? addresses : single === '' ? [] : [single];
+}
+
+export function readService(origin: Origin, object: Json, slices: readonly Json[]): Service {
+  const spec = record(object['spec']);
+  const selector = isRecord(spec['selector']) && Object.keys(spec['selector']).length > 0 ? texts(spec['selector']) : undefined;
+  const clusterIPs = Array.isArray(spec['clusterIPs']) ? spec['clusterIPs'].map(String) : [text(spec['clusterIP'])];
+  const exportTo = texts(record(object['metadata'])['annotations'])['networking.istio.io/exportTo'];
+  return {
+    origin,
+    host: qualify(origin.name, origin.namespace),
+    clusterIPs: clusterIPs.filter((ip) => ip !== '' && ip !== 'None'),
+    headless: clusterIPs.includes('None'),
+    externalName: spec['type'] === 'ExternalName' ? text(spec['externalName']) : '',
+    ports: list(spec['ports']).map(readServicePort),
+    selector,
+    exportTo: exportTo === undefined ? ['*'] : exportTo.split(',').map((part) => part.trim()),
+    endpoints: slices.length === 0 ? undefined : slices.flatMap(readSlice),
+  };
+}
+
+function readServicePort(port: Json): ServicePort {
+  const number = Number(port['port']);
+  const target = port['targetPort'];
+  return {
+    name: text(port['name']),
+    port: number,
+    targetPort: typeof target === 'number' || (typeof target === 'string' && target !== '') ? target : number,
+    appProtocol: text(port['appProtocol']),
+    udp: port['protocol'] === 'UDP' || port['protocol'] === 'SCTP',
+  };
+}
+
+function readSlice(slice: Json): SliceEndpoint[] {
+  const ports = Object.fromEntries(list(slice['ports']).map((port) => [text(port['name']), Number(port['port'])]));
+  return list(slice['endpoints']).flatMap((endpoint) => {
+    const conditions = record(endpoint['conditions']);
+    const target = record(endpoint['targetRef']);
+    const namespace = text(target['namespace']) || text(record(slice['metadata'])['namespace']) || 'default';
+    const workload = target['kind'] === 'Pod' ? `${namespace}/${text(target['name'])}` : undefined;
+    // An unset `ready` is to be read as true (discovery.k8s.io/v1 EndpointConditions).
+    return strings(endpoint['addresses']).map((address) => ({ address, ready: conditions['ready'] !== false, workload, ports }));
+  });
+}
+
+export function record(value: unknown): Json {
+  return isRecord(value) ? value : {};
+}
+
+export function text(value: unknown): string {
+  return typeof value === 'string' ? value : typeof value === 'number' || typeof value === 'boolean' ? String(value) : '';
+}
+
+export function texts(value: unknown): Readonly<Record<string, string>> {
+  return Object.fromEntries(Object.entries(record(value)).map(([key, item]) => [key, text(item)]));
+}
+
+function list(value: unknown): Json[] {
+  return Array.isArray(value) ? value.filter(isRecord) : [];
+}
+
+function strings(value: unknown): string[] {
+  return Array.isArray(value) ? value.filter((item) => typeof item === 'string') : [];
+}

@@ -1,0 +1,168 @@
+/**
+ * What the fields of a resource may be. A field is honoured, or known and not honoured yet, or unknown; nothing is passed over
+ * in silence. Schemas are data, so that they can be listed as well as checked against.
+ */
+import { parseDuration } from '../duration.ts';
+import { regexFault } from '../regex.ts';
+import type { Path } from './document.ts';
+
+export type Schema =
+  | { readonly type: 'string' | 'boolean' | 'any' | 'duration' | 'regex' }
+  | { readonly type: 'number'; readonly min: number; readonly max: number; readonly whole: boolean }
+  | { readonly type: 'enum'; readonly values: readonly string[]; readonly later: readonly string[] }
+  | { readonly type: 'list' | 'map'; readonly of: Schema }
+  | { readonly type: 'object'; readonly fields: Readonly<Record<string, Schema>>; readonly required: readonly string[] }
+  | { readonly type: 'later'; readonly issue: string };
+
+export const string: Schema = { type: 'string' };
+export const boolean: Schema = { type: 'boolean' };
+export const any: Schema = { type: 'any' };
+export const duration: Schema = { type: 'duration' };
+export const regex: Schema = { type: 'regex' };
+
+export function int(min = 0, max = 4_294_967_295): Schema {
+  return { type: 'number', min, max, whole: true };
+}
+
+export function number(min: number, max: number): Schema {
+  return { type: 'number', min, max, whole: false };
+}
+
+/** `later`: values that are known and not honoured yet. */
+export function oneOf(values: readonly string[], later: readonly string[] = []): Schema {
+  return { type: 'enum', values, later };
+}
+
+export function list(of: Schema): Schema {
+  return { type: 'list', of };
+}
+
+export function map(of: Schema): Schema {
+  return { type: 'map', of };
+}
+
+export function object(fields: Readonly<Record<string, Schema>>, required: readonly string[] = []): Schema {
+  return { type: 'object', fields, required };
+}
+
+/** A field that is part of the API and that this release does not act on. */
+export function later(what: string): Schema {
+  return { type: 'later', issue: what };
+}
+
+/** Receives what is wrong with a field. */
+export interface Report {
+  error(path: Path, message: string, remedy: string, code?: string): void;
+  warning(path: Path, message: string, remedy: string, code?: string): void;
+}
+
+/** Check `value` against `schema`, reporting every fault with the path of its field. */
+export function check(value: unknown, schema: Schema, path: Path, report: Report): void {
+  if (value === null || value === undefined) return;
+  switch (schema.type) {
+    case 'any':
+      return;
+    case 'later':
+      report.warning(path, 'this field is not honoured yet', `${schema.issue}; remove it, or know that it has no effect`, 'ORLOP010');
+      return;
+    case 'string':
+    case 'regex':
+    case 'duration':
+      checkText(value, schema.type, path, report);
+      return;
+    case 'boolean':
+      if (typeof value !== 'boolean') wrongType(value, 'true or false', path, report);
+      return;
+    case 'number':
+      checkNumber(value, schema, path, report);
+      return;
+    case 'enum':
+      checkEnum(value, schema, path, report);
+      return;
+    case 'list':
+      if (!Array.isArray(value)) wrongType(value, 'a list', path, report);
+      else for (const [i, item] of value.entries()) check(item, schema.of, [...path, i], report);
+      return;
+    case 'map':
+      if (!isRecord(value)) wrongType(value, 'a map', path, report);
+      else for (const [key, item] of Object.entries(value)) check(item, schema.of, [...path, key], report);
+      return;
+    case 'object':
+      checkObject(value, schema, path, report);
+  }
+}
+
+function checkText(value: unknown, type: 'string' | 'regex' | 'duration', path: Path, report: Report): void {
+  if (typeof value !== 'string') {
+    wrongType(value, type === 'duration' ? 'a duration such as 10s' : 'text', path, report);
+    return;
+  }
+  if (type === 'duration' && parseDuration(value) === undefined) report.error(path, `"${value}" is no duration`, 'write it as 10s, 250ms or 1h30m');
+  const fault = type === 'regex' ? regexFault(value) : undefined;
+  if (fault !== undefined) report.error(path, `the regular expression is not RE2: ${fault}`, 'RE2 has no look-around and no back-references; rewrite it (github.com/google/re2/wiki/Syntax)');
+}
+
+function checkNumber(value: unknown, { min, max, whole }: Extract<Schema, { type: 'number' }>, path: Path, report: Report): void {
+  if (typeof value !== 'number' || (whole && !Number.isInteger(value))) wrongType(value, whole ? 'a whole number' : 'a number', path, report);
+  else if (value < min || value > max) report.error(path, `${value} is out of range`, `use ${min} to ${max}`);
+}
+
+function checkEnum(value: unknown, { values, later: notYet }: Extract<Schema, { type: 'enum' }>, path: Path, report: Report): void {
+  if (typeof value === 'string' && values.includes(value)) return;
+  if (typeof value === 'string' && notYet.includes(value)) {
+    report.warning(path, `"${value}" is not honoured yet`, `it has no effect; these have: ${values.join(', ')}`, 'ORLOP010');
+    return;
+  }
+  report.error(path, `${JSON.stringify(value)} is not one of the values`, `use one of ${values.join(', ')}`);
+}
+
+function checkObject(value: unknown, { fields, required }: Extract<Schema, { type: 'object' }>, path: Path, report: Report): void {
+  if (!isRecord(value)) {
+    wrongType(value, 'an object', path, report);
+    return;
+  }
+  for (const [key, item] of Object.entries(value)) {
+    const schema = Object.hasOwn(fields, key) ? fields[key] : undefined;
+    if (schema === undefined) unknownField(key, Object.keys(fields), [...path, key], report);
+    else check(item, schema, [...path, key], report);
+  }
+  for (const key of required) {
+    if (value[key] === undefined || value[key] === null) report.error(path, `${key} is missing`, `add ${key}`);
+  }
+}
+
+function unknownField(key: string, known: readonly string[], path: Path, report: Report): void {
+  const near = nearest(key, known);
+  report.error(path, `unknown field "${key}"`, near === undefined ? `known here: ${known.join(', ')}` : `did you mean "${near}"?`, 'IST0106');
+}
+
+function wrongType(value: unknown, wanted: string, path: Path, report: Report): void {
+  report.error(path, `expected ${wanted}, got ${JSON.stringify(value)?.slice(0, 60)}`, `write ${wanted}`, 'IST0106');
+}
+
+export function isRecord(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+/** The known name that `word` is most likely a misspelling of. */
+export function nearest(word: string, known: readonly string[]): string | undefined {
+  let best: string | undefined;
+  let bestDistance = Math.max(2, Math.floor(word.length / 3)) + 1;
+  for (const candidate of known) {
+    const distance = editDistance(word.toLowerCase(), candidate.toLowerCase());
+    if (distance < bestDistance) [best, bestDistance] = [candidate, distance];
+  }
+  return best;
+}
+
+function editDistance(a: string, b: string): number {
+  let row = Array.from({ length: b.length + 1 }, (_, i) => i);
+  for (let i = 1; i <= a.length; i += 1) {
+    const next = [i];
+    for (let j = 1; j <= b.length; j += 1) {
+      next[j] = Math.min((row[j] as number) + 1, (next[j - 1] as number) + 1, (row[j - 1] as number) + (a[i - 1] === b[j - 1] ? 0 : 1));
+    }
+    row = next;
+  }
+  return row[b.length] as number;
+}

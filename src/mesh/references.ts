@@ -1,0 +1,97 @@
+/** What a rule names must exist: hosts, subsets, gateways. Checked over the whole snapshot, because it may stand in any file. */
+import { fieldName } from './field-name.ts';
+import { covers, qualify } from './host.ts';
+import type { Path } from './parse/document.ts';
+import type { Problem } from './problem.ts';
+import { objectName } from './resources.ts';
+import type { HostDestination, Resource, VirtualServiceSpec } from './resources.ts';
+import type { Snapshot } from './snapshot.ts';
+
+export interface References {
+  readonly problems: Problem[];
+  /** Objects (`kind ns/name`) that name something that does not exist. */
+  readonly keys: ReadonlySet<string>;
+}
+
+/** `lineOf` finds the line of a field of an object, by its key. */
+export function referenceProblems(snapshot: Snapshot, lineOf: (key: string, path: Path) => number): References {
+  const checker = new Checker(snapshot, lineOf);
+  for (const rule of snapshot.virtualServices) checker.check(rule);
+  return { problems: checker.problems, keys: checker.keys };
+}
+
+class Checker {
+  readonly problems: Problem[] = [];
+  readonly keys = new Set<string>();
+  readonly #snapshot: Snapshot;
+  readonly #lineOf: (key: string, path: Path) => number;
+  readonly #hosts: Set<string>;
+  readonly #wildHosts: string[];
+  readonly #subsets = new Map<string, Set<string>>();
+  readonly #gateways: Set<string>;
+  readonly #delegates: Set<string>;
+
+  constructor(snapshot: Snapshot, lineOf: (key: string, path: Path) => number) {
+    this.#snapshot = snapshot;
+    this.#lineOf = lineOf;
+    const entryHosts = snapshot.serviceEntries.flatMap(({ spec }) => spec.hosts.map((host) => host.toLowerCase()));
+    this.#hosts = new Set([...snapshot.services.map(({ host }) => host), ...entryHosts]);
+    this.#wildHosts = entryHosts.filter((host) => host.startsWith('*'));
+    for (const rule of snapshot.destinationRules) {
+      const host = qualify(rule.spec.host, rule.namespace);
+      const names = this.#subsets.get(host) ?? new Set();
+      for (const { name } of rule.spec.subsets ?? []) names.add(name);
+      this.#subsets.set(host, names);
+    }
+    this.#gateways = new Set(Object.values(snapshot.objects).filter(({ origin }) => origin.kind === 'Gateway').map(({ origin }) => `${origin.namespace}/${origin.name}`));
+    this.#delegates = new Set(snapshot.virtualServices.filter(({ spec }) => (spec.hosts ?? []).length === 0).map(({ namespace, name }) => `${namespace}/${name}`));
+  }
+
+  check(rule: Resource<VirtualServiceSpec>): void {
+    const { spec } = rule;
+    for (const [i, gateway] of (spec.gateways ?? []).entries()) this.#checkGateway(rule, gateway, ['spec', 'gateways', i]);
+    for (const [i, route] of (spec.http ?? []).entries()) {
+      const path = ['spec', 'http', i];
+      for (const [j, match] of (route.match ?? []).entries()) {
+        for (const [k, gateway] of (match.gateways ?? []).entries()) this.#checkGateway(rule, gateway, [...path, 'match', j, 'gateways', k]);
+      }
+      for (const [j, { destination }] of (route.route ?? []).entries()) this.#checkDestination(rule, destination, [...path, 'route', j, 'destination']);
+      if (route.mirror !== undefined) this.#checkDestination(rule, route.mirror, [...path, 'mirror']);
+      for (const [j, { destination }] of (route.mirrors ?? []).entries()) this.#checkDestination(rule, destination, [...path, 'mirrors', j, 'destination']);
+      const { delegate } = route;
+      if (delegate !== undefined && !this.#delegates.has(`${delegate.namespace ?? rule.namespace}/${delegate.name ?? ''}`)) {
+        this.#add(rule, [...path, 'delegate'], `there is no delegate VirtualService "${delegate.name ?? ''}"`, 'create it, without hosts', 'IST0101');
+      }
+    }
+    for (const part of ['tls', 'tcp'] as const) {
+      for (const [i, route] of (spec[part] ?? []).entries()) {
+        for (const [j, { destination }] of (route.route ?? []).entries()) this.#checkDestination(rule, destination, ['spec', part, i, 'route', j, 'destination']);
+      }
+    }
+  }
+
+  #checkGateway(rule: Resource<VirtualServiceSpec>, gateway: string, path: Path): void {
+    if (gateway === 'mesh') return;
+    const name = gateway.startsWith('./') ? `${rule.namespace}/${gateway.slice(2)}` : gateway.includes('/') ? gateway : `${rule.namespace}/${gateway}`;
+    if (!this.#gateways.has(name)) this.#add(rule, path, `there is no Gateway ${name}`, 'create it, or bind the VirtualService to "mesh"', 'IST0101');
+  }
+
+  #checkDestination(rule: Resource<VirtualServiceSpec>, { host, subset }: HostDestination, path: Path): void {
+    const name = qualify(host, rule.namespace);
+    if (!this.#hosts.has(name) && !this.#wildHosts.some((wild) => covers(wild, name))) {
+      this.#add(rule, [...path, 'host'], `there is no service "${name}"`, 'create the Service or a ServiceEntry, or correct the name; until then the route answers 503 NC', 'IST0101');
+      return;
+    }
+    if (subset === undefined || subset === '') return;
+    const known = this.#subsets.get(name);
+    if (known?.has(subset) === true) return;
+    const there = known === undefined || known.size === 0 ? `no DestinationRule of "${name}" defines subsets` : `there are ${[...known].join(', ')}`;
+    this.#add(rule, [...path, 'subset'], `unknown subset "${subset}"`, `${there}; add it to the DestinationRule`, 'IST0101');
+  }
+
+  #add(rule: Resource<VirtualServiceSpec>, path: Path, message: string, remedy: string, code: string): void {
+    const key = `${rule.kind} ${rule.namespace}/${rule.name}`;
+    this.keys.add(key);
+    this.problems.push({ severity: 'error', code, file: rule.file, line: this.#lineOf(key, path), object: objectName(rule), field: fieldName(path), message, remedy });
+  }
+}

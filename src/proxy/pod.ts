@@ -1,0 +1,184 @@
+/**
+ * One enrolled pod in a worker: its listeners, the services of both directions, and the state that outlives tables. What the
+ * other files of this folder do is put together here.
+ */
+import { OPAQUE_PORTS_MAX } from '../core/limits.ts';
+import { findDestination, findSniRoutes } from '../mesh/route.ts';
+import type { Protocol, Table, TcpRoute } from '../mesh/table.ts';
+import { AppDialer } from './app-dialer.ts';
+import { ClusterSet } from './cluster-set.ts';
+import type { Connection } from './connection.ts';
+import type { DataPlane } from './dataplane.ts';
+import { endpointKey } from './endpoint.ts';
+import type { Service } from './exchange.ts';
+import { Http1Client } from './http1/client.ts';
+import { Http1Server } from './http1/server.ts';
+import { Inbound } from './inbound.ts';
+import { CaptureListener } from './listener.ts';
+import type { OriginalDestination } from './listener.ts';
+import type { ConnectionHandler } from './newcomer.ts';
+import { OpaqueSession } from './opaque.ts';
+import type { OpaqueDialer, OpaqueObserver, OpaqueTarget } from './opaque.ts';
+import { Exchange } from './record.ts';
+import { outboundService } from './stack.ts';
+import { TcpUpstreams } from './tcp-upstreams.ts';
+import type { Transport, TransportOwner } from './transport.ts';
+import type { SocketFactory, WorkloadHandle } from './workload.ts';
+
+export interface PodOptions {
+  /** `ns/name`. */
+  readonly id: string;
+  readonly table: Table;
+  readonly sockets: SocketFactory;
+  readonly dataplane: DataPlane;
+}
+
+export class Pod implements WorkloadHandle {
+  readonly id: string;
+  table: Table;
+  readonly sockets: SocketFactory;
+  readonly #dataplane: DataPlane;
+  readonly #clusters: ClusterSet;
+  readonly #inbound: Inbound;
+  readonly #handlers: { readonly outbound: Direction; readonly inbound: Direction };
+  readonly #listeners: CaptureListener[] = [];
+
+  constructor({ id, table, sockets, dataplane }: PodOptions) {
+    this.id = id;
+    this.table = table;
+    this.sockets = sockets;
+    this.#dataplane = dataplane;
+    const codec = Http1Client.over(dataplane);
+    this.#clusters = new ClusterSet(this, dataplane, codec);
+    this.#inbound = new Inbound(this, dataplane, codec);
+    this.#handlers = {
+      outbound: new OutboundDirection(this, dataplane, outboundService(this.#clusters, dataplane), new TcpUpstreams(this, this.#clusters, dataplane)),
+      inbound: new InboundDirection(this, dataplane, this.#inbound.service, new AppDialer(this, dataplane)),
+    };
+  }
+
+  /** Accept captured connections on a listening socket of the pod's namespace (this thread's own duplicate). */
+  async listen(fd: number, direction: 'outbound' | 'inbound', originalDestination: OriginalDestination): Promise<void> {
+    const handler = this.#handlers[direction];
+    this.#listeners.push(await CaptureListener.start({ fd, direction, workload: this, originalDestination, handler, dataplane: this.#dataplane }));
+  }
+
+  /** A new configuration: exchanges under way keep the table they started with. */
+  update(table: Table): void {
+    this.table = table;
+    this.#clusters.apply(table);
+    this.#handlers.outbound.forget();
+    this.#handlers.inbound.forget();
+  }
+
+  inbound(): Service {
+    return this.#inbound.service;
+  }
+
+  /** Connections accepted and still open. */
+  get openConnections(): number {
+    return this.#listeners.reduce((sum, listener) => sum + listener.openConnections, 0);
+  }
+
+  /** Accept no more; what is under way goes on. */
+  stopAccepting(): void {
+    for (const listener of this.#listeners.splice(0)) listener.close();
+  }
+
+  /** The pod leaves the mesh: finish what is under way, close what is idle. */
+  close(): void {
+    this.stopAccepting();
+    this.#clusters.close();
+    this.#inbound.close();
+  }
+}
+
+/** What both directions of a pod share: HTTP goes to a service, the rest to an opaque session; opaque ports are remembered. */
+abstract class Direction implements ConnectionHandler {
+  protected readonly pod: WorkloadHandle;
+  readonly #dataplane: DataPlane;
+  readonly #service: Service;
+  readonly #dialer: OpaqueDialer;
+  readonly #opaquePorts = new Set<string>();
+
+  constructor(pod: WorkloadHandle, dataplane: DataPlane, service: Service, dialer: OpaqueDialer) {
+    this.pod = pod;
+    this.#dataplane = dataplane;
+    this.#service = service;
+    this.#dialer = dialer;
+  }
+
+  protected abstract declared(connection: Connection): Protocol;
+  protected abstract begin(connection: Connection): Exchange;
+  protected abstract target(connection: Connection): OpaqueTarget;
+
+  protocol(connection: Connection): Protocol {
+    const declared = this.declared(connection);
+    return declared === 'sniff' && this.#opaquePorts.has(portOf(connection)) ? 'tcp' : declared;
+  }
+
+  rememberOpaque(connection: Connection): void {
+    if (this.#opaquePorts.size >= OPAQUE_PORTS_MAX) this.#opaquePorts.clear();
+    this.#opaquePorts.add(portOf(connection));
+  }
+
+  /** The ports may be declared otherwise now. */
+  forget(): void {
+    this.#opaquePorts.clear();
+  }
+
+  http(transport: Transport, connection: Connection, onClosed: () => void): TransportOwner {
+    return new Http1Server({ transport, connection, service: this.#service, dataplane: this.#dataplane, begin: () => this.begin(connection), onClosed });
+  }
+
+  opaque(connection: Connection, observer: OpaqueObserver): OpaqueSession {
+    return new OpaqueSession(this.#dataplane, this.#dialer, this.begin(connection), this.target(connection), observer);
+  }
+
+  protected now(): number {
+    return this.#dataplane.clock.nowMs();
+  }
+}
+
+class OutboundDirection extends Direction {
+  protected declared(connection: Connection): Protocol {
+    const { destinationAddress, destinationPort } = connection;
+    // Outside the registry a connection of an HTTP port may still be for a host that has routes; any other is opaque.
+    const destination = findDestination(this.pod.table, destinationAddress, destinationPort);
+    if (destination !== undefined) return destination.protocol;
+    const { httpPorts, tlsPorts } = this.pod.table.outbound;
+    return httpPorts.has(destinationPort) || tlsPorts.has(destinationPort) ? 'sniff' : 'tcp';
+  }
+
+  protected begin(connection: Connection): Exchange {
+    return new Exchange('source', connection, this.pod.table, this.now());
+  }
+
+  protected target(connection: Connection): OpaqueTarget {
+    const { table } = this.pod;
+    const { destinationAddress, destinationPort, serverName } = connection;
+    const bySni: readonly TcpRoute[] | undefined = serverName === '' ? undefined : findSniRoutes(table, destinationPort, serverName);
+    return { routes: bySni ?? findDestination(table, destinationAddress, destinationPort)?.tcpRoutes };
+  }
+}
+
+class InboundDirection extends Direction {
+  protected declared(connection: Connection): Protocol {
+    return this.pod.table.inbound.get(connection.destinationPort)?.protocol ?? 'sniff';
+  }
+
+  protected begin(connection: Connection): Exchange {
+    const exchange = new Exchange('destination', connection, undefined, this.now());
+    exchange.service = this.pod.table.inbound.get(connection.destinationPort)?.service;
+    return exchange;
+  }
+
+  /** The pod's own application; {@link AppDialer} knows no other place. */
+  protected target(): OpaqueTarget {
+    return { routes: undefined };
+  }
+}
+
+function portOf(connection: Connection): string {
+  return endpointKey(connection.destinationAddress, connection.destinationPort);
+}

@@ -1,0 +1,65 @@
+/** Who is behind a pod's name or an address, for labels. Built once per snapshot. */
+import type { Snapshot, Workload } from '../mesh/snapshot.ts';
+
+/** What labels say of one end of an edge. */
+export interface Peer {
+  readonly workload: string;
+  readonly namespace: string;
+  readonly app: string;
+  readonly version: string;
+  readonly canonicalService: string;
+  readonly canonicalRevision: string;
+  readonly principal: string;
+  readonly cluster: string;
+}
+
+/** Somebody outside the mesh. */
+export const UNKNOWN_PEER: Peer = Object.freeze({
+  workload: 'unknown',
+  namespace: 'unknown',
+  app: 'unknown',
+  version: 'unknown',
+  canonicalService: 'unknown',
+  canonicalRevision: 'latest',
+  principal: 'unknown',
+  cluster: 'unknown',
+});
+
+/** Istio's name of the cluster when it has no other (`ISTIO_META_CLUSTER_ID`). */
+const CLUSTER = 'Kubernetes';
+
+export class WorkloadDirectory {
+  readonly #byId = new Map<string, Peer>();
+  readonly #idByAddress = new Map<string, string>();
+
+  constructor(snapshot: Snapshot | undefined) {
+    for (const workload of snapshot?.workloads ?? []) {
+      this.#byId.set(workload.id, peerOf(workload));
+      // A pod of the host network shares its node's address with others: the address says nothing about it.
+      if (!workload.hostNetwork) for (const address of workload.addresses) this.#idByAddress.set(address, workload.id);
+    }
+  }
+
+  peer(id: string | undefined): Peer {
+    return (id === undefined ? undefined : this.#byId.get(id)) ?? UNKNOWN_PEER;
+  }
+
+  /** `ns/name` of the pod that has this address. */
+  idOf(address: string): string | undefined {
+    return this.#idByAddress.get(address);
+  }
+}
+
+function peerOf(workload: Workload): Peer {
+  return Object.freeze({
+    workload: workload.workloadName,
+    namespace: workload.namespace,
+    app: workload.app || 'unknown',
+    version: workload.version || 'unknown',
+    canonicalService: workload.canonicalName,
+    canonicalRevision: workload.canonicalRevision,
+    // Identity comes with certificates; plaintext proves none.
+    principal: 'unknown',
+    cluster: CLUSTER,
+  });
+}
