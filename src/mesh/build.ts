@@ -23,6 +23,8 @@ import type { GoodObject, MeshConfig, Snapshot } from './snapshot.ts';
 export interface SourceFile {
   readonly name: string;
   readonly text: string;
+  /** Why there is no text; the objects that the file held before stay in force. */
+  readonly unreadable?: string;
 }
 
 const ROOT_NAMESPACE = DEFAULT_MESH_CONFIG.rootNamespace;
@@ -46,6 +48,11 @@ class Builder {
   }
 
   read(file: SourceFile): void {
+    if (file.unreadable !== undefined) {
+      this.#problems.push({ severity: 'error', code: 'ORLOP007', file: file.name, line: 0, object: '', field: '', message: `cannot be read: ${file.unreadable}`, remedy: 'make it readable; until then the objects this file held before stay in force' });
+      this.#keepFile(file.name);
+      return;
+    }
     const { documents, problems, broken } = parseDocuments(file.name, file.text);
     this.#problems.push(...problems);
     if (broken) {

@@ -23,7 +23,6 @@ export function referenceProblems(snapshot: Snapshot, lineOf: (key: string, path
 class Checker {
   readonly problems: Problem[] = [];
   readonly keys = new Set<string>();
-  readonly #snapshot: Snapshot;
   readonly #lineOf: (key: string, path: Path) => number;
   readonly #hosts: Set<string>;
   readonly #wildHosts: string[];
@@ -32,7 +31,6 @@ class Checker {
   readonly #delegates: Set<string>;
 
   constructor(snapshot: Snapshot, lineOf: (key: string, path: Path) => number) {
-    this.#snapshot = snapshot;
     this.#lineOf = lineOf;
     const entryHosts = snapshot.serviceEntries.flatMap(({ spec }) => spec.hosts.map((host) => host.toLowerCase()));
     this.#hosts = new Set([...snapshot.services.map(({ host }) => host), ...entryHosts]);

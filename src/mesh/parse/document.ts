@@ -34,7 +34,7 @@ export function parseDocuments(file: string, text: string): ParsedFile {
       problems.push({ severity: 'error', code: 'ORLOP001', file, line, object: '', field: '', message: firstLine(error.message), remedy: 'correct the YAML; until then the objects this file held before stay in force' });
     }
     if (document.errors.length > 0 || document.contents === null) continue;
-    documents.push(...takeApart(file, document as Document, lines, problems));
+    documents.push(...takeApart(file, document, lines, problems));
   }
   return { documents, problems, broken };
 }

@@ -160,7 +160,7 @@ function checkDestinationRule(spec: DestinationRuleSpec, report: Report): void {
   }
   const policies: [unknown, Path][] = [[spec.trafficPolicy, ['spec', 'trafficPolicy']], ...(spec.subsets ?? []).map(({ trafficPolicy }, i): [unknown, Path] => [trafficPolicy, ['spec', 'subsets', i, 'trafficPolicy']])];
   for (const [policy, path] of policies) {
-    if (policy !== undefined && policy !== null && Object.keys(policy as object).length === 0) report.error(path, 'the trafficPolicy is empty', 'remove it, or say what it should do');
+    if (policy !== undefined && policy !== null && Object.keys(policy).length === 0) report.error(path, 'the trafficPolicy is empty', 'remove it, or say what it should do');
     checkPool(policy as DestinationRuleSpec['trafficPolicy'], path, report);
   }
 }

@@ -9,7 +9,7 @@ import type { Path } from './document.ts';
 export type Schema =
   | { readonly type: 'string' | 'boolean' | 'any' | 'duration' | 'regex' }
   | { readonly type: 'number'; readonly min: number; readonly max: number; readonly whole: boolean }
-  | { readonly type: 'enum'; readonly values: readonly string[]; readonly later: readonly string[] }
+  | { readonly type: 'enum'; readonly values: readonly string[]; readonly notYet: readonly string[] }
   | { readonly type: 'list' | 'map'; readonly of: Schema }
   | { readonly type: 'object'; readonly fields: Readonly<Record<string, Schema>>; readonly required: readonly string[] }
   | { readonly type: 'later'; readonly issue: string };
@@ -28,9 +28,9 @@ export function number(min: number, max: number): Schema {
   return { type: 'number', min, max, whole: false };
 }
 
-/** `later`: values that are known and not honoured yet. */
-export function oneOf(values: readonly string[], later: readonly string[] = []): Schema {
-  return { type: 'enum', values, later };
+/** `notYet`: values that are known and not honoured yet. */
+export function oneOf(values: readonly string[], notYet: readonly string[] = []): Schema {
+  return { type: 'enum', values, notYet };
 }
 
 export function list(of: Schema): Schema {
@@ -107,7 +107,7 @@ function checkNumber(value: unknown, { min, max, whole }: Extract<Schema, { type
   else if (value < min || value > max) report.error(path, `${value} is out of range`, `use ${min} to ${max}`);
 }
 
-function checkEnum(value: unknown, { values, later: notYet }: Extract<Schema, { type: 'enum' }>, path: Path, report: Report): void {
+function checkEnum(value: unknown, { values, notYet }: Extract<Schema, { type: 'enum' }>, path: Path, report: Report): void {
   if (typeof value === 'string' && values.includes(value)) return;
   if (typeof value === 'string' && notYet.includes(value)) {
     report.warning(path, `"${value}" is not honoured yet`, `it has no effect; these have: ${values.join(', ')}`, 'ORLOP010');
