@@ -107,7 +107,7 @@ export class Enrolment {
       using netns = Netns.open(netnsPath);
       listeners = openListeners(netns, exclusions);
       const originalDst = this.#redirector.enrol({ id, netnsPath, addresses: workload.addresses, exclusions }, listeners);
-      this.#workers.enrol(id, netnsPath, { ...listeners, originalDst });
+      this.#workers.enrol({ id, netnsPath, addresses: workload.addresses }, { ...listeners, originalDst });
       this.#members.set(id, { workload, key: keyOf(workload), listeners });
       this.#failures.delete(id);
       this.#log.info({ pod: id, redirect: this.#redirector.kind, addresses: workload.addresses }, 'pod enrolled');

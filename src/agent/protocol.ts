@@ -7,6 +7,7 @@ export interface EnrolledPod {
   /** `ns/name`. */
   readonly id: string;
   readonly netnsPath: string;
+  readonly addresses: readonly string[];
   /** Listening sockets owned by the main thread, for the one worker that accepts this pod's connections. */
   readonly listeners: PodSockets | undefined;
 }

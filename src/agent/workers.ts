@@ -6,6 +6,7 @@
 import { Worker } from 'node:worker_threads';
 import type { Logger } from '../core/log.ts';
 import type { Snapshot } from '../mesh/snapshot.ts';
+import type { WorkerCounts } from '../telemetry/worker-telemetry.ts';
 import type { EnrolledPod, FromWorker, PodSockets, ToWorker } from './protocol.ts';
 import type { WorkerSettings } from './worker.ts';
 
@@ -31,7 +32,7 @@ export interface WorkersOptions {
 }
 
 interface Membership {
-  readonly netnsPath: string;
+  readonly pod: Omit<EnrolledPod, 'listeners'>;
   readonly sockets: PodSockets;
   readonly owner: number;
 }
@@ -55,10 +56,11 @@ export class Workers {
   }
 
   /** A pod joins: one worker accepts its connections, all know it. */
-  enrol(id: string, netnsPath: string, sockets: PodSockets): void {
-    const membership = { netnsPath, sockets, owner: this.#pods.get(id)?.owner ?? this.#leastLoaded() };
+  enrol(pod: Omit<EnrolledPod, 'listeners'>, sockets: PodSockets): void {
+    const { id } = pod;
+    const membership = { pod, sockets, owner: this.#pods.get(id)?.owner ?? this.#leastLoaded() };
     this.#pods.set(id, membership);
-    for (const thread of this.#threads) thread.say({ type: 'enrol', pod: podFor(thread.index, id, membership) });
+    for (const thread of this.#threads) thread.say({ type: 'enrol', pod: podFor(thread.index, membership) });
   }
 
   release(id: string): void {
@@ -66,10 +68,10 @@ export class Workers {
     for (const thread of this.#threads) thread.say({ type: 'release', id });
   }
 
-  /** The counters of every worker that answers. */
-  async collect(): Promise<unknown[]> {
-    const answers = await Promise.all(this.#threads.map(async (thread) => thread.ask((call) => ({ type: 'collect', call }))));
-    return answers.filter((answer) => answer !== undefined);
+  /** The counts of every worker that answers, by its name. */
+  async collect(): Promise<Map<string, WorkerCounts>> {
+    const answers = await Promise.all(this.#threads.map(async (thread) => [thread.name, await thread.ask((call) => ({ type: 'collect', call }))] as const));
+    return new Map(answers.filter((answer): answer is [string, WorkerCounts] => answer[1] !== undefined));
   }
 
   /** What the pod's own worker says of it. */
@@ -93,7 +95,7 @@ export class Workers {
   #thread(index: number, delayMs: number): Thread {
     const { settings, log, onEnrolled, onRestart } = this.#options;
     const name = `worker-${index}`;
-    const thread = new Thread(index, { ...settings, name }, {
+    return new Thread(index, { ...settings, name }, {
       enrolled: (id, failure) => {
         if (this.#pods.get(id)?.owner === index) onEnrolled(id, failure);
       },
@@ -106,7 +108,6 @@ export class Workers {
         setTimeout(() => this.#replace(index, nextMs), nextMs).unref();
       },
     });
-    return thread;
   }
 
   #replace(index: number, delayMs: number): void {
@@ -114,7 +115,7 @@ export class Workers {
     const thread = this.#thread(index, delayMs);
     this.#threads[index] = thread;
     if (this.#snapshot !== undefined) thread.say({ type: 'snapshot', snapshot: this.#snapshot });
-    for (const [id, membership] of this.#pods) thread.say({ type: 'enrol', pod: podFor(index, id, membership) });
+    for (const membership of this.#pods.values()) thread.say({ type: 'enrol', pod: podFor(index, membership) });
   }
 
   #checkApplied(): void {
@@ -129,8 +130,8 @@ export class Workers {
   }
 }
 
-function podFor(index: number, id: string, { netnsPath, sockets, owner }: Membership): EnrolledPod {
-  return { id, netnsPath, listeners: owner === index ? sockets : undefined };
+function podFor(index: number, { pod, sockets, owner }: Membership): EnrolledPod {
+  return { ...pod, listeners: owner === index ? sockets : undefined };
 }
 
 interface ThreadEvents {
@@ -142,6 +143,7 @@ interface ThreadEvents {
 /** One thread, from its start to its death. */
 class Thread {
   readonly index: number;
+  readonly name: string;
   appliedVersion = -1;
   readonly #worker: Worker;
   readonly #events: ThreadEvents;
@@ -152,6 +154,7 @@ class Thread {
 
   constructor(index: number, settings: WorkerSettings, events: ThreadEvents) {
     this.index = index;
+    this.name = settings.name;
     this.#events = events;
     const startedMs = performance.now();
     const extension = import.meta.filename.endsWith('.ts') ? 'ts' : 'js';

@@ -4,8 +4,9 @@
  */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { Command } from 'commander';
+import { Command, Option } from 'commander';
 import { Lab } from '../lab/lab.ts';
+import { agentsUpToDate, scrapeAll } from '../lab/mesh-view.ts';
 import { bars, Screen } from './demo-screen.ts';
 
 const ROOT = join(import.meta.dirname, '../..');
@@ -82,13 +83,13 @@ export function demoCommand(): Command {
   return new Command('demo')
     .description('bring up a mesh of two nodes on this machine and show what it does')
     .option('--keep', 'leave it running, and say how to look around')
-    .option('--redirect <how>', 'auto, iptables or ebpf', 'auto')
-    .action(async (options: { keep?: boolean; redirect: string }) => {
+    .addOption(new Option('--redirect <how>', 'how traffic is captured').choices(['auto', 'iptables', 'ebpf']).default('auto'))
+    .action(async (options: { keep?: boolean; redirect: 'auto' | 'iptables' | 'ebpf' }) => {
       process.exitCode = await demo(options.keep === true, options.redirect);
     });
 }
 
-async function demo(keep: boolean, redirect: string): Promise<number> {
+async function demo(keep: boolean, redirect: 'auto' | 'iptables' | 'ebpf'): Promise<number> {
   const screen = new Screen(process.stdout);
   screen.title('Orlop demo: two nodes, one agent each, no sidecar');
   const lab = await Lab.up([join(ROOT, 'lab/bookinfo.yaml')], {
@@ -132,7 +133,7 @@ async function play(lab: Lab, step: Step, screen: Screen): Promise<boolean> {
     await lab.apply(yaml, { namespace: NAMESPACE, file });
     screen.quiet(file === 'ratings-subsets' ? 'apply a DestinationRule with ratings\' subset v1' : `apply lab/examples/${file}`);
   }
-  await configurationApplied(lab);
+  await agentsUpToDate(lab);
   const counts = await load(lab, step);
   const ok = step.ok(counts) && Object.keys(counts.errors).length === 0;
   for (const line of bars(counts[step.by], counts.requests)) screen.line(line);
@@ -148,33 +149,17 @@ async function load(lab: Lab, { url, requests, header }: Step): Promise<Counts> 
   return JSON.parse(stdout) as Counts;
 }
 
-/** Agents reload a directory within moments; ask each until it says that it has no older configuration than the files. */
-async function configurationApplied(lab: Lab): Promise<void> {
-  const newest = await lab.configVersion();
-  for (const { name } of (await lab.status()).nodes) await lab.agentApplied(name, newest);
-}
-
 async function showMetrics(lab: Lab, screen: Screen): Promise<boolean> {
   screen.step('What the nodes counted (istio_requests_total at :15020/metrics)');
-  let total = 0;
-  for (const { name } of (await lab.status()).nodes) {
-    for (const [edge, count] of await requestsByEdge(lab, name)) {
-      total += count;
-      screen.line(`${name}  ${edge.padEnd(48)} ${String(count).padStart(6)}`);
-    }
-  }
-  screen.verdict(total > 0, 'both reporters, with Istio\'s own labels');
-  return total > 0;
-}
-
-async function requestsByEdge(lab: Lab, node: string): Promise<Map<string, number>> {
   const edges = new Map<string, number>();
-  for (const line of (await lab.metrics(node)).split('\n')) {
-    const found = /^istio_requests_total\{(.*)\} (\S+)/.exec(line);
-    if (found === null) continue;
-    const label = (name: string): string => new RegExp(`(?:^|,)${name}="([^"]*)"`).exec(found[1] as string)?.[1] ?? '';
-    const edge = `${label('reporter').padEnd(11)} ${label('source_workload')} → ${label('destination_workload')} ${label('response_code')}`;
-    edges.set(edge, (edges.get(edge) ?? 0) + Number(found[2]));
+  for (const { name, labels, value } of await scrapeAll(lab)) {
+    if (name !== 'istio_requests_total') continue;
+    const { reporter = '', source_workload: source = '', destination_workload: destination = '', response_code: code = '' } = labels;
+    const edge = `${reporter.padEnd(12)} ${`${source} → ${destination}`.padEnd(36)} ${code}`;
+    edges.set(edge, (edges.get(edge) ?? 0) + value);
   }
-  return edges;
+  for (const [edge, count] of [...edges].sort(([a], [b]) => a.localeCompare(b))) screen.line(`${edge} ${String(count).padStart(6)}`);
+  const ok = ['source', 'destination'].every((reporter) => [...edges.keys()].some((edge) => edge.startsWith(reporter)));
+  screen.verdict(ok, 'both reporters, with Istio\'s own labels');
+  return ok;
 }

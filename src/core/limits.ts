@@ -79,6 +79,12 @@ export const REGEX_CHARS_MAX = 1024;
 /** Label sets one worker keeps metrics for; further ones are counted in one series labelled `overflow`. */
 export const METRIC_EDGES_MAX = 50_000;
 
+/** A label set that counted nothing for so long is forgotten (Linkerd: 10 min). */
+export const METRIC_IDLE_MS = 600_000;
+
+/** Access log text that may wait for standard output; what does not fit is dropped and counted. */
+export const ACCESS_LOG_BYTES_MAX: number = 4 * MIB;
+
 /** Grace for exchanges and connections in progress when the agent ends (Istio's terminationDrainDuration is 5 s). */
 export const DRAIN_DEADLINE_MS = 5_000;
 

@@ -18,7 +18,7 @@ export interface LabState {
   creatorPid: number;
   /** Stop when the process that brought it up is gone. */
   tied: boolean;
-  options: { name: string; noAgent: boolean; namespace?: string };
+  options: { name: string; noAgent: boolean; namespace?: string; redirect?: 'auto' | 'iptables' | 'ebpf' };
   sources: { file: string; text: string }[];
 }
 

@@ -26,6 +26,8 @@ export interface ExpandOptions {
   name?: string;
   /** Start no agents, whatever the Lab document says. */
   noAgent?: boolean;
+  /** Instead of the Lab document's `agent.redirect`. */
+  redirect?: AgentSpec['redirect'];
   /** Namespace of objects that name none. */
   namespace?: string;
 }
@@ -76,7 +78,7 @@ export function expand(documents: readonly SourceDocument[], options: ExpandOpti
     services,
     namespaces: [...new Set([...declared, ...pods.pods.map((pod) => pod.namespace), ...services.map((service) => service.namespace)])],
     hosts: readHosts(spec.get('hosts'), pods.pods),
-    agent: readAgent(spec.get('agent'), options.noAgent === true),
+    agent: readAgent(spec.get('agent'), options),
   };
 }
 
@@ -96,10 +98,10 @@ function readNodes(field: Field, lab: string, number: number): LabNode[] {
   });
 }
 
-function readAgent(field: Field, noAgent: boolean): AgentSpec {
+function readAgent(field: Field, { noAgent = false, redirect }: ExpandOptions): AgentSpec {
   return {
     enabled: !noAgent && (field.get('enabled').optionalBoolean() ?? true),
-    redirect: field.get('redirect').oneOf(['auto', 'iptables', 'ebpf']) ?? 'auto',
+    redirect: redirect ?? field.get('redirect').oneOf(['auto', 'iptables', 'ebpf']) ?? 'auto',
     args: field.get('args').strings(),
   };
 }

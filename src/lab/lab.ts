@@ -28,6 +28,8 @@ export interface LabOptions {
   name?: string;
   /** Start no agents. */
   noAgent?: boolean;
+  /** How agents capture; otherwise as the Lab document says. */
+  redirect?: 'auto' | 'iptables' | 'ebpf';
   /** Namespace of objects that name none; `default` otherwise. */
   namespace?: string;
   /** Leave the lab running when this process ends. False for tests: the lab then ends with its owner, however that ends. */
@@ -273,7 +275,12 @@ function findContainer(pod: PodStatus, name: string | undefined): ContainerStatu
 }
 
 function expandOptions(name: string, options: LabOptions): LabState['options'] {
-  return { name, noAgent: options.noAgent === true, ...(options.namespace !== undefined && { namespace: options.namespace }) };
+  return {
+    name,
+    noAgent: options.noAgent === true,
+    ...(options.namespace !== undefined && { namespace: options.namespace }),
+    ...(options.redirect !== undefined && { redirect: options.redirect }),
+  };
 }
 
 function stateOf(world: World, options: LabOptions): Omit<LabState, 'sources'> {

@@ -1,9 +1,9 @@
 /** What the agents of a lab say of themselves: their metrics as a scraper sees them, and whether they follow the lab's objects. */
-import { createHash } from 'node:crypto';
 import { readFileSync, readdirSync } from 'node:fs';
 import { request } from 'node:http';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
+import { configDigest } from '../mesh/config-digest.ts';
 import { runCommand, sleep } from './command.ts';
 import type { Lab } from './lab.ts';
 import { LabError } from './lab-error.ts';
@@ -52,11 +52,8 @@ export async function agentsUpToDate(lab: Lab): Promise<void> {
 
 /** Digest of the files of a configuration directory, as the agent computes it. */
 function directoryDigest(directory: string): string {
-  const hash = createHash('sha256');
-  for (const name of readdirSync(directory).filter((file) => /\.(?:ya?ml|json)$/.test(file)).sort()) {
-    hash.update(`${name}\0`).update(readFileSync(join(directory, name))).update('\0');
-  }
-  return hash.digest('hex');
+  const names = readdirSync(directory).filter((name) => /\.(?:ya?ml|json)$/.test(name) && !name.startsWith('.'));
+  return configDigest(names.map((name) => ({ name, text: readFileSync(join(directory, name), 'utf8') })));
 }
 
 async function appliedDigest(socketPath: string): Promise<string | undefined> {

@@ -6,12 +6,12 @@ import { fieldName } from './field-name.ts';
 import { referenceProblems } from './references.ts';
 import { parseDocuments } from './parse/document.ts';
 import type { Path, SourceDocument } from './parse/document.ts';
-import { KINDS } from './parse/istio-schemas.ts';
+import { ENVELOPE, KINDS } from './parse/istio-schemas.ts';
 import type { Kind } from './parse/istio-schemas.ts';
 import { checkMeshWish, readPod, readService, record, text } from './parse/kubernetes.ts';
 import { readMeshConfig } from './parse/mesh-config.ts';
 import { RULES } from './parse/rules.ts';
-import { check, nearest } from './parse/schema.ts';
+import { check, nearest, withoutNulls } from './parse/schema.ts';
 import type { Report } from './parse/schema.ts';
 import { byPlace } from './problem.ts';
 import type { Problem, Severity } from './problem.ts';
@@ -72,6 +72,7 @@ class Builder {
       const last = this.#previous?.objects[key];
       if (last === undefined || last.value === this.#objects[key]?.value || JSON.stringify(last.value) === JSON.stringify(this.#objects[key]?.value)) continue;
       this.#objects[key] = last;
+      this.#problems.push(kept(last.origin));
       replaced = true;
     }
     const final = replaced ? this.#assemble() : snapshot;
@@ -113,15 +114,17 @@ class Builder {
   #checkBody(kind: Kind, kindName: string, value: Readonly<Record<string, unknown>>, meta: Readonly<Record<string, unknown>>, faults: Faults): void {
     if (kind.support === 'later') faults.add('info', [], `${kindName} is not honoured yet`, kind.why ?? '', 'ORLOP011');
     if (kind.support === 'security-later') faults.add('warning', [], `${kindName} is not honoured yet: it protects nothing`, `${kind.why ?? ''}; do not rely on it`, 'ORLOP012');
-    if (kindName === 'Pod' || kindName === 'Namespace') checkMeshWish(meta, faults);
-    if (kind.support !== 'honoured' || kind.schema === undefined) return;
+    if (kindName === 'Pod' || kindName === 'Namespace') checkMeshWish(meta, (path, message, remedy) => faults.add('error', path, message, remedy, 'ORLOP008'));
+    if (kind.support !== 'honoured' && kind.support !== 'kubernetes') return;
+    if (kind.schema === undefined) return;
+    check(value, ENVELOPE, [], faults);
     if (value['spec'] === undefined || value['spec'] === null) {
       faults.error([], 'spec is missing', 'add spec');
       return;
     }
     check(value['spec'], kind.schema, ['spec'], faults);
     // Rules between fields may rely on the types of the fields.
-    if (!faults.failed) (RULES[kindName] as ((spec: unknown, report: Report) => void) | undefined)?.(value['spec'], faults);
+    if (!faults.failed) (RULES[kindName] as ((spec: unknown, report: Report) => void) | undefined)?.(withoutNulls(value['spec']), faults);
   }
 
   #keep(origin: Origin, kind: Kind | undefined, value: Readonly<Record<string, unknown>>, document: SourceDocument, faults: Faults): void {
@@ -135,10 +138,10 @@ class Builder {
     const last = this.#previous?.objects[key];
     if (!faults.failed) {
       this.#documents.set(key, document);
-      this.#objects[key] = { origin, value };
+      this.#objects[key] = { origin, value: withoutNulls(value) as GoodObject['value'] };
     } else if (last !== undefined) {
       this.#objects[key] = last;
-      this.#problems.push(faults.problem('info', [], 'the last good version of this object stays in force', 'correct the errors above', 'ORLOP006'));
+      this.#problems.push(kept(origin));
     }
   }
 
@@ -164,13 +167,19 @@ class Builder {
 
   #meshConfig(configMaps: readonly GoodObject[]): MeshConfig {
     const found = configMaps.find(({ origin }) => origin.name === 'istio' && origin.namespace === ROOT_NAMESPACE);
-    if (found === undefined) return this.#previous?.mesh ?? DEFAULT_MESH_CONFIG;
+    if (found === undefined) return DEFAULT_MESH_CONFIG;
     const document = this.#documents.get(keyOf(found.origin));
     const faults = new Faults(found.origin, document ?? { file: found.origin.file, value: found.value, lineOf: () => found.origin.line });
     const mesh = readMeshConfig(found.value, faults);
     if (!this.#problems.some((problem) => problem.object === objectName(found.origin))) this.#problems.push(...faults.problems);
     return faults.failed ? (this.#previous?.mesh ?? DEFAULT_MESH_CONFIG) : mesh;
   }
+}
+
+/** Says that an object's former version is the one that counts. */
+function kept(origin: Origin): Problem {
+  const { file, line } = origin;
+  return { severity: 'info', code: 'ORLOP006', file, line, object: objectName(origin), field: '', message: 'the last good version of this object stays in force', remedy: 'correct its errors' };
 }
 
 function keyOf({ kind, namespace, name }: Origin): string {

@@ -63,6 +63,9 @@ class Checker {
     }
     for (const part of ['tls', 'tcp'] as const) {
       for (const [i, route] of (spec[part] ?? []).entries()) {
+        for (const [j, match] of (route.match ?? []).entries()) {
+          for (const [k, gateway] of (match.gateways ?? []).entries()) this.#checkGateway(rule, gateway, ['spec', part, i, 'match', j, 'gateways', k]);
+        }
         for (const [j, { destination }] of (route.route ?? []).entries()) this.#checkDestination(rule, destination, ['spec', part, i, 'route', j, 'destination']);
       }
     }
@@ -81,9 +84,9 @@ class Checker {
       return;
     }
     if (subset === undefined || subset === '') return;
-    const known = this.#subsets.get(name);
-    if (known?.has(subset) === true) return;
-    const there = known === undefined || known.size === 0 ? `no DestinationRule of "${name}" defines subsets` : `there are ${[...known].join(', ')}`;
+    const known = [...this.#subsets].flatMap(([pattern, names]) => (covers(pattern, name) ? [...names] : []));
+    if (known.includes(subset)) return;
+    const there = known.length === 0 ? `no DestinationRule of "${name}" defines subsets` : `there are ${known.join(', ')}`;
     this.#add(rule, [...path, 'subset'], `unknown subset "${subset}"`, `${there}; add it to the DestinationRule`, 'IST0101');
   }
 

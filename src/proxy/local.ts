@@ -13,7 +13,7 @@ import type { WorkloadHandle } from './workload.ts';
 /** Hand the attempt to the inbound stack of `pod`; `client` is the captured connection it came from. */
 export function serveLocally(pod: WorkloadHandle, endpoint: Endpoint, client: Connection, attempt: Attempt, clock: Clock): RequestSink {
   const connection = localConnection(pod, endpoint, client);
-  attempt.begun(false, client.remoteAddress);
+  attempt.begun(false, clientAddress(client, endpoint.address));
   const exchange = new Exchange('destination', connection, undefined, clock.nowMs());
   return pod.inbound(connection).serve(exchange, attempt.requestHead, attempt);
 }
@@ -23,10 +23,17 @@ export function localConnection(pod: WorkloadHandle, endpoint: Endpoint, client:
   return {
     workload: pod,
     direction: 'inbound',
-    remoteAddress: client.remoteAddress,
+    remoteAddress: clientAddress(client, endpoint.address),
     remotePort: client.remotePort,
     destinationAddress: endpoint.address,
     destinationPort: endpoint.port,
     serverName: client.serverName,
   };
+}
+
+/** The client's address in the endpoint's family: it may have dialled a VIP of the other one. */
+function clientAddress({ remoteAddress, workload }: Connection, endpoint: string): string {
+  const isV6 = endpoint.includes(':');
+  if (remoteAddress.includes(':') === isV6) return remoteAddress;
+  return workload.addresses.find((address) => address.includes(':') === isV6) ?? remoteAddress;
 }

@@ -3,6 +3,7 @@
  * other files of this folder do is put together here.
  */
 import { OPAQUE_PORTS_MAX } from '../core/limits.ts';
+import { describeTable } from '../mesh/describe.ts';
 import { findDestination, findSniRoutes } from '../mesh/route.ts';
 import type { Protocol, Table, TcpRoute } from '../mesh/table.ts';
 import { AppDialer } from './app-dialer.ts';
@@ -28,6 +29,7 @@ import type { SocketFactory, WorkloadHandle } from './workload.ts';
 export interface PodOptions {
   /** `ns/name`. */
   readonly id: string;
+  readonly addresses: readonly string[];
   readonly table: Table;
   readonly sockets: SocketFactory;
   readonly dataplane: DataPlane;
@@ -35,6 +37,7 @@ export interface PodOptions {
 
 export class Pod implements WorkloadHandle {
   readonly id: string;
+  readonly addresses: readonly string[];
   table: Table;
   readonly sockets: SocketFactory;
   readonly #dataplane: DataPlane;
@@ -43,8 +46,9 @@ export class Pod implements WorkloadHandle {
   readonly #handlers: { readonly outbound: Direction; readonly inbound: Direction };
   readonly #listeners: CaptureListener[] = [];
 
-  constructor({ id, table, sockets, dataplane }: PodOptions) {
+  constructor({ id, addresses, table, sockets, dataplane }: PodOptions) {
     this.id = id;
+    this.addresses = addresses;
     this.table = table;
     this.sockets = sockets;
     this.#dataplane = dataplane;
@@ -78,6 +82,18 @@ export class Pod implements WorkloadHandle {
   /** Connections accepted and still open. */
   get openConnections(): number {
     return this.#listeners.reduce((sum, listener) => sum + listener.openConnections, 0);
+  }
+
+  /** Its table and the live state of the clusters in use, as plain data. */
+  describe(): unknown {
+    const clusters = [...this.#clusters.values()].map(({ spec, members, budget }) => ({
+      key: spec.key,
+      connections: budget.connections,
+      requests: budget.requests,
+      pending: budget.pending,
+      endpoints: members.map(({ key, active, health }) => ({ address: key, active, ejected: health.ejected })),
+    }));
+    return { id: this.id, openConnections: this.openConnections, clusters, table: describeTable(this.table) };
   }
 
   /** Accept no more; what is under way goes on. */
@@ -143,11 +159,8 @@ abstract class Direction implements ConnectionHandler {
 class OutboundDirection extends Direction {
   protected declared(connection: Connection): Protocol {
     const { destinationAddress, destinationPort } = connection;
-    // Outside the registry a connection of an HTTP port may still be for a host that has routes; any other is opaque.
-    const destination = findDestination(this.pod.table, destinationAddress, destinationPort);
-    if (destination !== undefined) return destination.protocol;
-    const { httpPorts, tlsPorts } = this.pod.table.outbound;
-    return httpPorts.has(destinationPort) || tlsPorts.has(destinationPort) ? 'sniff' : 'tcp';
+    // Outside the registry a request may still be for a host that has routes, or a server name that has.
+    return findDestination(this.pod.table, destinationAddress, destinationPort)?.protocol ?? 'sniff';
   }
 
   protected begin(connection: Connection): Exchange {

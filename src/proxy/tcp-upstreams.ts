@@ -123,18 +123,19 @@ class TcpAttempt implements OpaqueAttempt {
     const { connection } = this.#exchange;
     const pod = cluster.localPod(endpoint);
     const { address, port } = endpoint;
+    const local = pod === undefined ? undefined : localConnection(pod, endpoint, connection);
     this.#dial = new Dial(
       this.#dataplane,
-      pod === undefined
+      local === undefined
         ? { workload: this.#workload, direction: 'outbound', address, port, clientAddress: '' }
-        : { workload: pod, direction: 'inbound', address, port, clientAddress: connection.remoteAddress },
+        : { workload: local.workload, direction: 'inbound', address, port, clientAddress: local.remoteAddress },
       cluster.budget.limits.connectTimeoutMs,
       {
         dialled: (transport) => {
           cluster.connected(endpoint);
           this.#over = true;
           this.#exchange.upstreamLocalAddress = `${transport.localAddress}:${transport.localPort}`;
-          const twin = pod === undefined ? undefined : new ServerSide(this.#dataplane, this.#exchange, localConnection(pod, endpoint, connection), transport);
+          const twin = local === undefined ? undefined : new ServerSide(this.#dataplane, this.#exchange, local, transport);
           this.#outcome.dialled(transport, new ClusterLease(cluster.budget.limits.tcpIdleTimeoutMs, held, twin));
         },
         unreachable: (error) => this.#failed(cluster, endpoint, held, error),

@@ -254,6 +254,7 @@ export class World {
     const handle: WorkloadHandle = {
       id,
       table,
+      addresses: ['10.0.0.1'],
       sockets: { outbound: () => -1, inbound: () => -1 },
       inbound: () => {
         inbound ??= new Inbound(handle, this.dataplane, this.codec);

@@ -1,7 +1,9 @@
 /** YAML text as documents that know where each of their fields stands. */
 import { isMap, isNode, isScalar, isSeq, LineCounter, parseAllDocuments } from 'yaml';
 import type { Document } from 'yaml';
+import { fieldName } from '../field-name.ts';
 import type { Problem } from '../problem.ts';
+import { isRecord } from './schema.ts';
 
 export type Path = readonly (string | number)[];
 
@@ -12,6 +14,11 @@ export interface SourceDocument {
   /** Line of a field, or of the nearest one that encloses it. */
   lineOf(path: Path): number;
 }
+
+const OBJECT_PARTS = 'give it apiVersion, kind and metadata.name';
+
+/** Values that aliases may add to a document: a few lines of YAML can otherwise stand for gigabytes. */
+const ALIASES_MAX = 100;
 
 export interface ParsedFile {
   readonly documents: readonly SourceDocument[];
@@ -26,7 +33,7 @@ export function parseDocuments(file: string, text: string): ParsedFile {
   const documents: SourceDocument[] = [];
   const problems: Problem[] = [];
   let broken = false;
-  for (const document of parseAllDocuments(text, { lineCounter: lines, uniqueKeys: true })) {
+  for (const document of parseAllDocuments(text, { lineCounter: lines, uniqueKeys: true, merge: true })) {
     if (!('contents' in document)) continue;
     for (const error of document.errors) {
       broken = true;
@@ -40,17 +47,24 @@ export function parseDocuments(file: string, text: string): ParsedFile {
 }
 
 function takeApart(file: string, document: Document, lines: LineCounter, problems: Problem[]): SourceDocument[] {
-  const value: unknown = document.toJS({ maxAliasCount: 100 });
   const lineOf = (path: Path): number => lineAt(document, path, lines);
-  if (typeof value !== 'object' || value === null || Array.isArray(value)) {
-    problems.push({ severity: 'error', code: 'ORLOP002', file, line: lineOf([]), object: '', field: '', message: 'a document that is no object', remedy: 'give it apiVersion, kind and metadata.name' });
+  const refuse = (path: Path, message: string, remedy: string): [] => {
+    problems.push({ severity: 'error', code: 'ORLOP002', file, line: lineOf(path), object: '', field: fieldName(path), message, remedy });
     return [];
+  };
+  let value: unknown;
+  try {
+    value = document.toJS({ maxAliasCount: ALIASES_MAX });
+  } catch (error) {
+    return refuse([], error instanceof Error ? firstLine(error.message) : String(error), 'write the value out instead of using an alias');
   }
-  const record = value as Record<string, unknown>;
-  if (record['kind'] === 'List' && Array.isArray(record['items'])) {
-    return record['items'].map((item, i) => ({ file, value: item as Record<string, unknown>, lineOf: (path: Path) => lineOf(['items', i, ...path]) }));
-  }
-  return [{ file, value: record, lineOf }];
+  if (!isRecord(value)) return refuse([], 'a document that is no object', OBJECT_PARTS);
+  const { kind, items } = value;
+  if (kind !== 'List' || !Array.isArray(items)) return [{ file, value, lineOf }];
+  return items.flatMap((item: unknown, i) => {
+    if (!isRecord(item)) return refuse(['items', i], 'an item that is no object', OBJECT_PARTS);
+    return [{ file, value: item, lineOf: (path: Path) => lineOf(['items', i, ...path]) }];
+  });
 }
 
 /** Walk down as far as the path leads; a field is where its key stands. */

@@ -5,6 +5,8 @@ import type { Schema } from './schema.ts';
 const PORT = int(1, 65_535);
 const IDENTITY = 'mutual TLS and origination come with identity';
 const GATEWAYS = 'gateways come with Kubernetes support';
+const FULL_SHARE = 'new endpoints get their full share at once';
+const HTTP1 = 'upstreams are spoken to in HTTP/1.1';
 
 const stringMatch = object({ exact: string, prefix: string, regex });
 const labels = map(string);
@@ -66,7 +68,9 @@ const policyFields = {
   loadBalancer: object({
     simple: oneOf(['UNSPECIFIED', 'LEAST_CONN', 'RANDOM', 'PASSTHROUGH', 'ROUND_ROBIN', 'LEAST_REQUEST']),
     consistentHash: later('least-request is used instead'), localityLbSetting: later('all localities are used alike'),
-    zoneAwareLbSetting: later('all zones are used alike'), warmup: later('new endpoints get their full share at once'), warmupDurationSecs: later('new endpoints get their full share at once'),
+    zoneAwareLbSetting: later('all zones are used alike'), 
+    warmup: later(FULL_SHARE, object({ duration, minimumPercent: number(0, 100), aggression: number(0, Number.MAX_VALUE) }, ['duration'])),
+    warmupDurationSecs: later(FULL_SHARE, duration),
   }),
   connectionPool: object({
     tcp: object({
@@ -75,8 +79,8 @@ const policyFields = {
     }),
     http: object({
       http1MaxPendingRequests: int(), http2MaxRequests: int(), maxRequestsPerConnection: int(), maxRetries: int(), idleTimeout: duration,
-      h2UpgradePolicy: later('upstreams are spoken to in HTTP/1.1'), useClientProtocol: later('upstreams are spoken to in HTTP/1.1'),
-      maxConcurrentStreams: later('upstreams are spoken to in HTTP/1.1'), http2KeepAlive: later('upstreams are spoken to in HTTP/1.1'),
+      h2UpgradePolicy: later(HTTP1, oneOf(['DEFAULT', 'DO_NOT_UPGRADE', 'UPGRADE'])), useClientProtocol: later(HTTP1, boolean),
+      maxConcurrentStreams: later(HTTP1, int()), http2KeepAlive: later(HTTP1, object({ interval: duration, timeout: duration }, ['interval', 'timeout'])),
     }),
   }),
   outlierDetection: object({
@@ -110,6 +114,18 @@ const serviceEntry = object({
   endpoints: list(object(workloadEntryFields)), workloadSelector: object({ labels }), exportTo: list(string),
   subjectAltNames: later(IDENTITY),
 }, ['hosts']);
+
+/** core/v1 ServiceSpec: the part that names no field of its own is for others than a mesh, and passed over on purpose. */
+const service = object({
+  ports: list(object({ name: string, protocol: oneOf(['TCP', 'UDP', 'SCTP']), appProtocol: string, port: PORT, targetPort: any, nodePort: any }, ['port'])),
+  selector: labels, type: oneOf(['ClusterIP', 'NodePort', 'LoadBalancer', 'ExternalName']), clusterIP: string, clusterIPs: list(string), externalName: string,
+  sessionAffinity: oneOf(['None'], ['ClientIP']), internalTrafficPolicy: oneOf(['Cluster'], ['Local']), trafficDistribution: later('all localities are used alike', string),
+  publishNotReadyAddresses: later('pods get traffic when they are ready', boolean), sessionAffinityConfig: any, ipFamilies: any, ipFamilyPolicy: any, externalIPs: any,
+  externalTrafficPolicy: any, healthCheckNodePort: any, loadBalancerIP: any, loadBalancerSourceRanges: any, loadBalancerClass: any, allocateLoadBalancerNodePorts: any,
+});
+
+/** What an object has around its spec. */
+export const ENVELOPE = object({ apiVersion: string, kind: string, metadata: any, spec: any, status: any });
 
 /** How far a kind is supported. */
 export interface Kind {
@@ -154,7 +170,7 @@ export const KINDS: Readonly<Record<string, Kind>> = {
   BackendTLSPolicy: { groups: GATEWAY_API, support: 'later', why: GATEWAYS },
   Namespace: { groups: ['v1'], support: 'kubernetes', clusterScoped: true },
   Pod: { groups: ['v1'], support: 'kubernetes' },
-  Service: { groups: ['v1'], support: 'kubernetes' },
+  Service: { groups: ['v1'], support: 'kubernetes', schema: service },
   EndpointSlice: { groups: ['discovery.k8s.io/v1'], support: 'kubernetes' },
   ConfigMap: { groups: ['v1'], support: 'kubernetes' },
   ...Object.fromEntries(

@@ -2,8 +2,8 @@
 import { qualify } from '../host.ts';
 import type { Origin } from '../resources.ts';
 import type { Service, ServicePort, SliceEndpoint, Workload } from '../snapshot.ts';
+import type { Path } from './document.ts';
 import { isRecord } from './schema.ts';
-import type { Report } from './schema.ts';
 
 type Json = Readonly<Record<string, unknown>>;
 
@@ -18,11 +18,14 @@ export function meshWish(meta: Json): { readonly wish: 'enabled' | 'disabled'; r
   return undefined;
 }
 
-/** A value that is neither of the two is a mistake worth an error: the pod would silently stay outside. */
-export function checkMeshWish(meta: Json, report: Report): void {
+/**
+ * A value that is neither of the two is a mistake worth an error: the pod would silently stay outside. It costs the pod nothing
+ * else: it is still an endpoint of its Services.
+ */
+export function checkMeshWish(meta: Json, report: (path: Path, message: string, remedy: string) => void): void {
   for (const place of ['annotations', 'labels']) {
     const value = texts(meta[place])[MESH];
-    if (value !== undefined && value !== 'enabled' && value !== 'disabled') report.error(['metadata', place, MESH], `"${value}" is neither enabled nor disabled`, 'write enabled or disabled');
+    if (value !== undefined && value !== 'enabled' && value !== 'disabled') report(['metadata', place, MESH], `"${value}" is neither enabled nor disabled`, 'write enabled or disabled; until then it is as if it were not there');
   }
 }
 

@@ -4,8 +4,16 @@ import { durationMs } from '../duration.ts';
 import { DEFAULT_MESH_CONFIG } from '../snapshot.ts';
 import type { MeshConfig } from '../snapshot.ts';
 import { record, text } from './kubernetes.ts';
-import { any, check, duration, isRecord, later, object, oneOf, string } from './schema.ts';
+import { check, duration, isRecord, later, object, oneOf, string } from './schema.ts';
 import type { Report } from './schema.ts';
+
+/** Fields of MeshConfig that nothing here acts on, so that a ConfigMap taken over from Istio is understood. */
+const OTHERS: readonly string[] = [
+  'ca', 'caCertificates', 'certificates', 'configSources', 'defaultInboundHttpRetryPolicy', 'defaultProviders', 'defaultTrafficPolicy', 'disableEnvoyListenerLog',
+  'discoverySelectors', 'dnsRefreshRate', 'enableEnvoyAccessLogService', 'extensionProviders', 'h2UpgradePolicy', 'inboundClusterStatName', 'inboundTrafficPolicy',
+  'ingressClass', 'ingressControllerMode', 'ingressSelector', 'ingressService', 'meshMTLS', 'outboundClusterStatName', 'proxyHttpPort', 'proxyInboundListenPort',
+  'proxyListenPort', 'serviceEntryVisibility', 'serviceScopeConfigs', 'serviceSettings', 'tcpKeepalive', 'tlsDefaults', 'trustDomainAliases', 'verifyCertificateAtClient',
+];
 
 const schema = object({
   outboundTrafficPolicy: object({ mode: oneOf(['ALLOW_ANY', 'REGISTRY_ONLY']) }),
@@ -19,8 +27,6 @@ const schema = object({
   enableAutoMtls: later('mutual TLS comes with identity'),
   enablePrometheusMerge: later('the agent serves its own metrics'),
   enableTracing: later('trace headers are passed through'),
-  extensionProviders: any,
-  defaultProviders: any,
   protocolDetectionTimeout: later('detection needs no timeout'),
   defaultHttpRetryPolicy: later('set retries in VirtualServices'),
   defaultServiceExportTo: later('everything is exported'),
@@ -28,6 +34,7 @@ const schema = object({
   defaultDestinationRuleExportTo: later('everything is exported'),
   localityLbSetting: later('all localities are used alike'),
   pathNormalization: later('paths are passed through as they are'),
+  ...Object.fromEntries(OTHERS.map((name) => [name, later('it concerns other parts of Istio, or comes later')])),
 });
 
 /** Read the honoured parts; what is wrong is reported against the ConfigMap's `data.mesh`. */

@@ -2,7 +2,7 @@
 import ipaddr from 'ipaddr.js';
 import { covers } from '../host.ts';
 import { parseDuration } from '../duration.ts';
-import type { DestinationRuleSpec, HttpRoute, L4Route, ServiceEntrySpec, StringMatch, VirtualServiceSpec } from '../resources.ts';
+import type { DestinationRuleSpec, HttpRoute, L4Route, ServiceEntrySpec, StringMatch, VirtualServiceSpec, WorkloadEntrySpec } from '../resources.ts';
 import type { Path } from './document.ts';
 import { nearest } from './schema.ts';
 import type { Report } from './schema.ts';
@@ -21,6 +21,8 @@ export const RETRY_ON: readonly string[] = [
 
 /** Known to Envoy, of no use here. */
 const RETRY_ON_LATER: readonly string[] = ['envoy-ratelimited', 'retriable-headers', 'http3-post-connect-failure'];
+/** Protocols of a ServiceEntry's port. */
+const PROTOCOLS: readonly string[] = ['HTTP', 'HTTPS', 'HTTP2', 'GRPC', 'GRPC-WEB', 'HTTP_PROXY', 'MONGO', 'REDIS', 'MYSQL', 'TCP', 'TLS', 'UDP'];
 const DIRECT_BODY_BYTES_MAX = 1_048_576;
 
 /** Rules for the spec of a kind; kinds without any are not listed. */
@@ -28,6 +30,7 @@ export const RULES: Readonly<Record<string, (spec: never, report: Report) => voi
   VirtualService: checkVirtualService,
   DestinationRule: checkDestinationRule,
   ServiceEntry: checkServiceEntry,
+  WorkloadEntry: checkWorkloadEntry,
 };
 
 function checkVirtualService(spec: VirtualServiceSpec, report: Report): void {
@@ -41,6 +44,8 @@ function checkVirtualService(spec: VirtualServiceSpec, report: Report): void {
   }
   checkExportTo(spec.exportTo, report);
   for (const [i, route] of http.entries()) checkHttpRoute(route, ['spec', 'http', i], hosts.length === 0, report);
+  const all = http.findIndex(({ match = [] }) => match.length === 0);
+  if (all >= 0 && all < http.length - 1) report.warning(['spec', 'http', all + 1], `http[${all}] takes every request, so this route and those after it get none`, `move http[${all}] to the end, or give it a match`, 'IST0130');
   for (const [i, route] of tls.entries()) checkTlsRoute(route, ['spec', 'tls', i], hosts, report);
   for (const [i, route] of tcp.entries()) checkL4Route(route, ['spec', 'tcp', i], report);
 }
@@ -62,6 +67,7 @@ function checkHttpRoute(route: HttpRoute, path: Path, isDelegate: boolean, repor
   checkRedirect(route, path, report);
   checkCors(route, path, report);
   const { uri, uriRegexRewrite } = route.rewrite ?? {};
+  if (uriRegexRewrite !== undefined && (uriRegexRewrite.match === undefined || uriRegexRewrite.rewrite === undefined)) report.error([...path, 'rewrite', 'uriRegexRewrite'], 'match and rewrite are both needed', 'add the other');
   if (uri !== undefined && uriRegexRewrite !== undefined) report.error([...path, 'rewrite'], 'uri and uriRegexRewrite exclude each other', 'keep one of them');
   const body = route.directResponse?.body;
   if (body !== undefined && (body.string?.length ?? body.bytes?.length ?? 0) > DIRECT_BODY_BYTES_MAX) report.error([...path, 'directResponse', 'body'], 'the body is larger than 1 MB', 'serve it from an endpoint');
@@ -153,6 +159,7 @@ function checkL4Route(route: L4Route, path: Path, report: Report): void {
 function checkDestinationRule(spec: DestinationRuleSpec, report: Report): void {
   checkHost(spec.host, ['spec', 'host'], report);
   checkExportTo(spec.exportTo, report);
+  checkSelector(spec.workloadSelector?.matchLabels, ['spec', 'workloadSelector', 'matchLabels'], report);
   const names = (spec.subsets ?? []).map(({ name }) => name);
   for (const [i, name] of names.entries()) {
     if (names.indexOf(name) !== i) report.error(['spec', 'subsets', i, 'name'], `duplicate subset "${name}"`, 'give each subset a name of its own', 'ORLOP021');
@@ -186,22 +193,54 @@ function checkServiceEntry(spec: ServiceEntrySpec, report: Report): void {
     if (address.includes('/') && resolution !== 'NONE' && resolution !== 'STATIC') report.error(['spec', 'addresses', i], 'networks are for resolution NONE and STATIC', 'give a single address');
   }
   for (const [i, port] of ports.entries()) {
+    if (port.protocol !== undefined && !PROTOCOLS.includes(port.protocol.toUpperCase())) report.error(['spec', 'ports', i, 'protocol'], `unknown protocol "${port.protocol}"`, `did you mean ${nearest(port.protocol, PROTOCOLS) ?? 'TCP'}?`);
     if (ports.findIndex(({ number }) => number === port.number) !== i) report.error(['spec', 'ports', i, 'number'], `duplicate port ${port.number}`, 'list each port once');
     if (ports.findIndex(({ name }) => name === port.name) !== i) report.error(['spec', 'ports', i, 'name'], `duplicate port name "${port.name}"`, 'give each port a name of its own');
   }
   if (resolution === 'NONE' && endpoints.length > 0) report.error(['spec', 'endpoints'], 'resolution NONE has no endpoints of its own', 'use STATIC or DNS');
   if (resolution === 'STATIC' && endpoints.length === 0 && spec.workloadSelector === undefined) report.error(['spec'], 'resolution STATIC needs endpoints or a workloadSelector', 'add endpoints');
   if (endpoints.length > 0 && spec.workloadSelector !== undefined) report.error(['spec', 'workloadSelector'], 'endpoints and workloadSelector exclude each other', 'keep one of them');
-  for (const [i, { address }] of endpoints.entries()) {
+  if (resolution === 'DNS_ROUND_ROBIN' && endpoints.length > 1) report.error(['spec', 'endpoints'], 'DNS_ROUND_ROBIN has one endpoint at most', 'use resolution DNS');
+  checkSelector(spec.workloadSelector?.labels, ['spec', 'workloadSelector', 'labels'], report);
+  for (const [i, endpoint] of endpoints.entries()) {
+    const { address } = endpoint;
+    checkEndpoint(endpoint, ['spec', 'endpoints', i], report);
     if (resolution === 'STATIC' && address !== undefined && !ipaddr.isValid(address)) report.error(['spec', 'endpoints', i, 'address'], `"${address}" is no IP address`, 'use resolution DNS for names');
   }
   checkExportTo(spec.exportTo, report);
 }
 
+function checkWorkloadEntry(spec: WorkloadEntrySpec, report: Report): void {
+  checkEndpoint(spec, ['spec'], report);
+}
+
+/** A WorkloadEntry, by itself or as an endpoint of a ServiceEntry. */
+function checkEndpoint({ address = '', ports = {}, network = '' }: WorkloadEntrySpec & { readonly network?: string }, path: Path, report: Report): void {
+  if (address === '' && network === '') report.error(path, 'address is missing', 'give its IP address or DNS name');
+  if (address.startsWith('unix://')) checkSocket(address.slice('unix://'.length), Object.keys(ports).length > 0, path, report);
+  for (const name of Object.keys(ports)) {
+    if (!/^[a-zA-Z0-9]([-a-zA-Z0-9_.]*[a-zA-Z0-9])?$/.test(name)) report.error([...path, 'ports', name], `"${name}" is no port name`, 'use letters, digits and dashes');
+  }
+}
+
+function checkSocket(socket: string, hasPorts: boolean, path: Path, report: Report): void {
+  const at = [...path, 'address'];
+  if (!socket.startsWith('/') && !socket.startsWith('@')) report.error(at, 'a unix socket needs an absolute path', 'write unix:///path, or unix://@name');
+  if (socket.endsWith('/')) report.error(at, 'a unix socket cannot be a directory', 'name the socket itself');
+  if (hasPorts) report.error([...path, 'ports'], 'a unix socket has no ports', 'remove ports');
+  report.warning(at, 'unix sockets are not honoured yet', 'give an IP address or DNS name', 'ORLOP010');
+}
+
+function checkSelector(labels: Readonly<Record<string, string>> | undefined, path: Path, report: Report): void {
+  for (const [key, value] of Object.entries(labels ?? {})) {
+    if (key.includes('*') || value.includes('*')) report.error([...path, key], 'a selector has no wildcards', 'name the exact value of the label');
+  }
+}
+
 function checkHost(host: unknown, path: Path, report: Report): void {
   if (typeof host !== 'string') return;
   if (host === '') report.error(path, 'the host is empty', 'name a host');
-  else if (host.slice(1).includes('*') || (host.startsWith('*') && host !== '*' && !host.startsWith('*.'))) report.error(path, `"${host}": a wildcard may only stand alone or as the first label`, 'write * or *.example.com');
+  else if (host.slice(1).includes('*')) report.error(path, `"${host}": a wildcard may only stand at the beginning`, 'write * or *.example.com');
   else if (/[\s/]/.test(host)) report.error(path, `"${host}" is no host name`, 'use a DNS name');
 }
 

@@ -12,7 +12,7 @@ export type Schema =
   | { readonly type: 'enum'; readonly values: readonly string[]; readonly notYet: readonly string[] }
   | { readonly type: 'list' | 'map'; readonly of: Schema }
   | { readonly type: 'object'; readonly fields: Readonly<Record<string, Schema>>; readonly required: readonly string[] }
-  | { readonly type: 'later'; readonly issue: string };
+  | { readonly type: 'later'; readonly effect: string; readonly of: Schema };
 
 export const string: Schema = { type: 'string' };
 export const boolean: Schema = { type: 'boolean' };
@@ -45,9 +45,9 @@ export function object(fields: Readonly<Record<string, Schema>>, required: reado
   return { type: 'object', fields, required };
 }
 
-/** A field that is part of the API and that this release does not act on. */
-export function later(what: string): Schema {
-  return { type: 'later', issue: what };
+/** A field that is part of the API and that this release does not act on, with what happens instead. Its value is checked all the same. */
+export function later(effect: string, of: Schema = any): Schema {
+  return { type: 'later', effect, of };
 }
 
 /** Receives what is wrong with a field. */
@@ -63,7 +63,8 @@ export function check(value: unknown, schema: Schema, path: Path, report: Report
     case 'any':
       return;
     case 'later':
-      report.warning(path, 'this field is not honoured yet', `${schema.issue}; remove it, or know that it has no effect`, 'ORLOP010');
+      report.warning(path, 'this field is not honoured yet', `${schema.effect}; remove it, or know that it has no effect`, 'ORLOP010');
+      check(value, schema.of, path, report);
       return;
     case 'string':
     case 'regex':
@@ -81,20 +82,29 @@ export function check(value: unknown, schema: Schema, path: Path, report: Report
       return;
     case 'list':
       if (!Array.isArray(value)) wrongType(value, 'a list', path, report);
-      else for (const [i, item] of value.entries()) check(item, schema.of, [...path, i], report);
+      else for (const [i, item] of value.entries()) checkPresent(item, schema.of, [...path, i], report);
       return;
     case 'map':
       if (!isRecord(value)) wrongType(value, 'a map', path, report);
-      else for (const [key, item] of Object.entries(value)) check(item, schema.of, [...path, key], report);
+      else for (const [key, item] of Object.entries(value)) checkPresent(item, schema.of, [...path, key], report);
       return;
     case 'object':
       checkObject(value, schema, path, report);
   }
 }
 
+/** An entry that is there and says nothing would change what the others mean (a match on a header, dropped, matches everything). */
+function checkPresent(value: unknown, schema: Schema, path: Path, report: Report): void {
+  if (value === null || value === undefined) report.error(path, 'the entry is empty', 'give it a value, or remove it');
+  else check(value, schema, path, report);
+}
+
 function checkText(value: unknown, type: 'string' | 'regex' | 'duration', path: Path, report: Report): void {
   if (typeof value !== 'string') {
-    wrongType(value, type === 'duration' ? 'a duration such as 10s' : 'text', path, report);
+    // YAML reads `version: 1.0` as a number and `debug: on` as a word of its own: it is the quotes that are missing.
+    const unquoted = typeof value === 'number' || typeof value === 'boolean';
+    if (type !== 'duration' && unquoted) report.error(path, `expected text, got ${String(value)}`, `put it in quotes: "${String(value)}"`);
+    else wrongType(value, type === 'duration' ? 'a duration such as 10s' : 'text', path, report);
     return;
   }
   if (type === 'duration' && parseDuration(value) === undefined) report.error(path, `"${value}" is no duration`, 'write it as 10s, 250ms or 1h30m');
@@ -124,6 +134,7 @@ function checkObject(value: unknown, { fields, required }: Extract<Schema, { typ
   for (const [key, item] of Object.entries(value)) {
     const schema = Object.hasOwn(fields, key) ? fields[key] : undefined;
     if (schema === undefined) unknownField(key, Object.keys(fields), [...path, key], report);
+    else if (item === null) report.warning([...path, key], 'the field is empty, which is as if it were not there', 'give it a value, or remove it', 'ORLOP013');
     else check(item, schema, [...path, key], report);
   }
   for (const key of required) {
@@ -138,6 +149,13 @@ function unknownField(key: string, known: readonly string[], path: Path, report:
 
 function wrongType(value: unknown, wanted: string, path: Path, report: Report): void {
   report.error(path, `expected ${wanted}, got ${JSON.stringify(value)?.slice(0, 60)}`, `write ${wanted}`, 'IST0106');
+}
+
+/** The value without fields that are null: the Kubernetes API reads them as absent. Places in lists stay as they are. */
+export function withoutNulls(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(withoutNulls);
+  if (!isRecord(value)) return value;
+  return Object.fromEntries(Object.entries(value).filter(([, item]) => item !== null).map(([key, item]) => [key, withoutNulls(item)]));
 }
 
 export function isRecord(value: unknown): value is Record<string, unknown> {

@@ -3,7 +3,7 @@
  * exchange exactly once, whether it was answered, cut off or given up by its client.
  */
 import type { Clock } from '../../core/clock.ts';
-import type { MeshError } from '../../core/errors.ts';
+import { MeshError } from '../../core/errors.ts';
 import type { Telemetry } from '../../telemetry/telemetry.ts';
 import type { RequestSink, ResponseSink, Service } from '../exchange.ts';
 import type { RequestHead, ResponseHead } from '../head.ts';
@@ -35,7 +35,10 @@ class Observe implements Service {
     note(exchange, head.headers);
     exchange.requestBytes = REQUEST_LINE_BYTES + head.method.length + head.target.length + head.headers.textLength;
     const watched = new WatchedResponse(this, exchange, response);
-    return new WatchedRequest(watched, exchange, this.#next.serve(exchange, head, watched));
+    const request = new WatchedRequest(watched, exchange, this.#next.serve(exchange, head, watched), head.contentLength === 0);
+    watched.request = request;
+    if (watched.over) request.answered();
+    return request;
   }
 
   ended(exchange: Exchange): void {
@@ -66,7 +69,8 @@ class WatchedResponse implements ResponseSink {
   readonly #observe: Observe;
   readonly #exchange: Exchange;
   readonly #response: ResponseSink;
-  #over = false;
+  request: WatchedRequest | undefined;
+  over = false;
   #tunnel = false;
   #halfOver = false;
 
@@ -123,7 +127,7 @@ class WatchedResponse implements ResponseSink {
   }
 
   clientGone(error: MeshError): void {
-    if (this.#over) return;
+    if (this.over) return;
     const exchange = this.#exchange;
     exchange.error = error;
     exchange.flag(error.kind.flag);
@@ -138,9 +142,10 @@ class WatchedResponse implements ResponseSink {
   }
 
   #finish(): void {
-    if (this.#over) return;
-    this.#over = true;
+    if (this.over) return;
+    this.over = true;
     this.#observe.ended(this.#exchange);
+    this.request?.answered();
   }
 }
 
@@ -148,31 +153,46 @@ class WatchedRequest implements RequestSink {
   readonly #watched: WatchedResponse;
   readonly #exchange: Exchange;
   readonly #next: RequestSink;
+  readonly #bodiless: boolean;
+  #over = false;
 
-  constructor(watched: WatchedResponse, exchange: Exchange, next: RequestSink) {
+  constructor(watched: WatchedResponse, exchange: Exchange, next: RequestSink, bodiless: boolean) {
     this.#watched = watched;
     this.#exchange = exchange;
     this.#next = next;
+    this.#bodiless = bodiless;
   }
 
   data(chunk: Buffer): boolean {
+    if (this.#over) return true;
     this.#exchange.requestBytes += chunk.length;
     this.#exchange.requestBodyBytes += chunk.length;
     return this.#next.data(chunk);
   }
 
   end(trailers: HeaderList | undefined): void {
+    if (this.#over) return;
+    this.#over = true;
     if (trailers !== undefined) this.#exchange.requestBytes += trailers.textLength;
     this.#next.end(trailers);
     this.#watched.requestEnded();
   }
 
   abort(error: MeshError): void {
+    this.#over = true;
     this.#next.abort(error);
     this.#watched.clientGone(error);
   }
 
   resumeResponse(): void {
     this.#next.resumeResponse();
+  }
+
+  /** Answered before the request was complete: nobody wants the rest, and whoever waits for it below need not. */
+  answered(): void {
+    if (this.#over) return;
+    this.#over = true;
+    if (this.#bodiless) this.#next.end(undefined);
+    else this.#next.abort(new MeshError('downstream_gone', { reason: 'answered before the request was complete' }));
   }
 }

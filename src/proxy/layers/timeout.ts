@@ -29,7 +29,7 @@ class Timeout implements Service {
   }
 
   serve(exchange: Exchange, head: RequestHead, response: ResponseSink): RequestSink {
-    const timed = new TimedResponse(response);
+    const timed = new TimedResponse(response, head.method === 'CONNECT');
     const request = new TimedRequest(timed, this.#timeoutMs, this.#clock);
     request.next = this.#next.serve(exchange, head, timed);
     return request;
@@ -40,9 +40,11 @@ class TimedResponse implements ResponseSink {
   timer: Timer | undefined;
   over = false;
   readonly #response: ResponseSink;
+  readonly #connect: boolean;
 
-  constructor(response: ResponseSink) {
+  constructor(response: ResponseSink, connect: boolean) {
     this.#response = response;
+    this.#connect = connect;
   }
 
   informational(head: ResponseHead): void {
@@ -50,7 +52,7 @@ class TimedResponse implements ResponseSink {
   }
 
   head(head: ResponseHead): void {
-    if (head.status === 101) this.settle();
+    if (head.status === 101 || (this.#connect && head.status < 300)) this.settle();
     this.#response.head(head);
   }
 

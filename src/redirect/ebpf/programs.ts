@@ -66,14 +66,18 @@ export class Programs {
     return this.#program('inbound');
   }
 
+  get podLinksDirectory(): string {
+    return join(this.directory, 'pods');
+  }
+
   podLinkPath(cookie: bigint): string {
-    return join(this.directory, 'pods', `${cookie}`);
+    return join(this.podLinksDirectory, `${cookie}`);
   }
 
   /** Attach what is not attached and pin what is not pinned. */
   attach(): void {
     mkdirSync(join(this.directory, 'links'), { recursive: true });
-    mkdirSync(join(this.directory, 'pods'), { recursive: true });
+    mkdirSync(this.podLinksDirectory, { recursive: true });
     for (const name of CGROUP_PROGRAM_NAMES) if (this.#linkState(name) !== 'attached') this.#link(name);
     this.#pinAgain('maps', this.#maps);
     this.#pinAgain('programs', this.#programs);

@@ -1,0 +1,88 @@
+/**
+ * Snapshot and workload to table. What is the same for all workloads of a class is computed once per snapshot: a class is a
+ * namespace and the values of those labels that some rule asks for, so a node has few of them.
+ */
+import { qualify } from '../host.ts';
+import type { Snapshot, Workload } from '../snapshot.ts';
+import type { InboundPort, Table } from '../table.ts';
+import { OutboundCompiler } from './outbound.ts';
+import { serviceProtocol } from './protocol.ts';
+import { registryOf, selected, targetPort } from './registry.ts';
+import type { RegistryService } from './registry.ts';
+
+/** What is computed from a snapshot alone. */
+interface Index {
+  readonly registry: readonly RegistryService[];
+  /** Labels that decide which rules a client gets. */
+  readonly labelKeys: readonly string[];
+  readonly outbound: Map<string, Pick<Table, 'outbound' | 'clusters'>>;
+  /** Container port → what it serves, by pod. */
+  readonly inbound: ReadonlyMap<string, ReadonlyMap<number, InboundPort>>;
+}
+
+const indexes = new WeakMap<Snapshot, Index>();
+
+/** The table of one workload. Pure: the same snapshot and workload give the same table. */
+export function compile(snapshot: Snapshot, workload: Workload): Table {
+  const index = indexOf(snapshot);
+  const name = clientClass(index, workload);
+  let shared = index.outbound.get(name);
+  if (shared === undefined) {
+    shared = new OutboundCompiler(snapshot, index.registry, workload).compile();
+    index.outbound.set(name, shared);
+  }
+  return Object.freeze({ version: snapshot.version, workloadClass: workloadClass(snapshot, workload), ...shared, inbound: index.inbound.get(workload.id) ?? NO_PORTS });
+}
+
+/** Workloads of the same class have the same table. */
+export function workloadClass(snapshot: Snapshot, workload: Workload): string {
+  const index = indexOf(snapshot);
+  const ports = [...(index.inbound.get(workload.id) ?? NO_PORTS)].map(([port, { service, protocol }]) => `${port}=${protocol}:${service.host}`);
+  return `${clientClass(index, workload)} ${ports.join(' ')}`.trimEnd();
+}
+
+const NO_PORTS: ReadonlyMap<number, InboundPort> = new Map();
+
+function clientClass({ labelKeys }: Index, { namespace, labels }: Workload): string {
+  return [namespace, ...labelKeys.map((key) => `${key}=${labels[key] ?? ''}`)].join(',');
+}
+
+function indexOf(snapshot: Snapshot): Index {
+  const known = indexes.get(snapshot);
+  if (known !== undefined) return known;
+  const index: Index = { registry: registryOf(snapshot), labelKeys: labelKeysOf(snapshot), outbound: new Map(), inbound: inboundOf(snapshot) };
+  indexes.set(snapshot, index);
+  return index;
+}
+
+function labelKeysOf(snapshot: Snapshot): string[] {
+  const keys = new Set<string>();
+  const note = (labels: Readonly<Record<string, string>> | undefined): void => {
+    for (const key of Object.keys(labels ?? {})) keys.add(key);
+  };
+  for (const { spec } of snapshot.virtualServices) {
+    for (const route of [...(spec.http ?? []), ...(spec.tcp ?? []), ...(spec.tls ?? [])]) for (const match of route.match ?? []) note(match.sourceLabels);
+  }
+  for (const { spec } of snapshot.destinationRules) note(spec.workloadSelector?.matchLabels);
+  return [...keys].sort();
+}
+
+/** Services are in order of age, so the oldest one names a port that several lead to. */
+function inboundOf(snapshot: Snapshot): Map<string, Map<number, InboundPort>> {
+  const byPod = new Map<string, Map<number, InboundPort>>();
+  const pods = new Map(snapshot.workloads.map((workload) => [workload.id, workload]));
+  for (const service of snapshot.services) {
+    const members = service.endpoints === undefined ? selected(service, snapshot) : [...new Set(service.endpoints.flatMap(({ workload }) => workload ?? []))].flatMap((id) => pods.get(id) ?? []);
+    for (const pod of members) {
+      const ports = byPod.get(pod.id) ?? new Map<number, InboundPort>();
+      byPod.set(pod.id, ports);
+      for (const port of service.ports) {
+        const number = targetPort(port, pod);
+        if (number === undefined || port.udp || ports.has(number)) continue;
+        const { name, namespace } = service.origin;
+        ports.set(number, { protocol: serviceProtocol(port), service: { host: qualify(name, namespace), name, namespace } });
+      }
+    }
+  }
+  return byPod;
+}

@@ -1,0 +1,162 @@
+/** Kubernetes Services and ServiceEntries as one kind of thing: what can be called, by which addresses, with which endpoints. */
+import { qualify } from '../host.ts';
+import type { Resource, ServiceEntrySpec, WorkloadEntrySpec } from '../resources.ts';
+import type { Service, ServicePort, Snapshot, Workload } from '../snapshot.ts';
+import type { ClusterSpec, EndpointSpec, Protocol, ServiceRef } from '../table.ts';
+import { entryProtocol, serviceProtocol } from './protocol.ts';
+
+export interface RegistryPort {
+  readonly port: number;
+  readonly protocol: Protocol;
+  readonly endpoints: readonly RegistryEndpoint[];
+}
+
+export interface RegistryEndpoint extends EndpointSpec {
+  /** What subsets select by. */
+  readonly labels: Readonly<Record<string, string>>;
+}
+
+export interface RegistryService {
+  readonly host: string;
+  readonly ref: ServiceRef;
+  /** Addresses that clients dial: VIPs, or the pods' own where the service is headless. */
+  readonly addresses: readonly string[];
+  /** Every endpoint's own address leads to it. */
+  readonly headless: boolean;
+  readonly discovery: ClusterSpec['discovery'];
+  readonly ports: readonly RegistryPort[];
+  readonly exportTo: readonly string[];
+  readonly kubernetes: boolean;
+}
+
+/** Everything that can be called, Services before ServiceEntries: an entry for a Service's host does not replace it. */
+export function registryOf(snapshot: Snapshot): RegistryService[] {
+  const workloads = new Map(snapshot.workloads.map((workload) => [workload.id, workload]));
+  const services = snapshot.services.map((service) => fromService(service, snapshot, workloads));
+  const known = new Set(services.map(({ host }) => host));
+  for (const entry of snapshot.serviceEntries) {
+    for (const host of entry.spec.hosts) {
+      if (known.has(host.toLowerCase())) continue;
+      known.add(host.toLowerCase());
+      services.push(fromEntry(entry, host.toLowerCase(), snapshot));
+    }
+  }
+  return services;
+}
+
+function fromService(service: Service, snapshot: Snapshot, workloads: ReadonlyMap<string, Workload>): RegistryService {
+  const { origin, host, headless, externalName } = service;
+  const ports = service.ports.filter(({ udp }) => !udp);
+  return {
+    host,
+    ref: { host, name: origin.name, namespace: origin.namespace },
+    addresses: service.clusterIPs,
+    headless,
+    discovery: externalName === '' ? (headless ? 'original' : 'static') : 'dns',
+    ports: ports.map((port) => ({ port: port.port, protocol: serviceProtocol(port), endpoints: endpointsOf(service, port, snapshot, workloads) })),
+    exportTo: service.exportTo.map((where) => (where === '.' ? origin.namespace : where)),
+    kubernetes: true,
+  };
+}
+
+function endpointsOf(service: Service, port: ServicePort, snapshot: Snapshot, workloads: ReadonlyMap<string, Workload>): RegistryEndpoint[] {
+  if (service.externalName !== '') return [stranger(service.externalName, typeof port.targetPort === 'number' ? port.targetPort : port.port)];
+  if (service.endpoints !== undefined) {
+    return service.endpoints.flatMap(({ address, ready, workload, ports }) => {
+      const number = ports[port.name];
+      return ready && number !== undefined ? [endpoint(address, number, workload === undefined ? undefined : workloads.get(workload))] : [];
+    });
+  }
+  // No EndpointSlice: a directory of YAML has no endpoint controller, so pods are selected here as it would.
+  return selected(service, snapshot).flatMap((workload) => {
+    const number = targetPort(port, workload);
+    const address = workload.addresses[0];
+    return workload.ready && number !== undefined && address !== undefined ? [endpoint(address, number, workload)] : [];
+  });
+}
+
+/** The pods of a Service's selector. */
+export function selected(service: Service, snapshot: Snapshot): Workload[] {
+  const { selector, origin } = service;
+  if (selector === undefined) return [];
+  return snapshot.workloads.filter((workload) => workload.namespace === origin.namespace && hasLabels(workload.labels, selector));
+}
+
+/** The container port that a service port leads to in this pod. */
+export function targetPort(port: ServicePort, workload: Workload): number | undefined {
+  return typeof port.targetPort === 'number' ? port.targetPort : workload.ports.find(({ name }) => name === port.targetPort)?.port;
+}
+
+export function hasLabels(labels: Readonly<Record<string, string>>, wanted: Readonly<Record<string, string>>): boolean {
+  for (const key in wanted) if (labels[key] !== wanted[key]) return false;
+  return true;
+}
+
+function endpoint(address: string, port: number, workload: Workload | undefined): RegistryEndpoint {
+  if (workload === undefined) return stranger(address, port);
+  return { address, port, weight: 1, workload: workload.id, node: workload.node, enrolled: workload.enrolled, labels: workload.labels };
+}
+
+function stranger(address: string, port: number, labels: Readonly<Record<string, string>> = {}, weight = 1): RegistryEndpoint {
+  return { address, port, weight, workload: undefined, node: undefined, enrolled: false, labels };
+}
+
+function fromEntry(entry: Resource<ServiceEntrySpec>, host: string, snapshot: Snapshot): RegistryService {
+  const { spec, namespace } = entry;
+  const { resolution = 'NONE', addresses = [] } = spec;
+  return {
+    host,
+    ref: { host, name: host, namespace },
+    addresses,
+    headless: false,
+    discovery: resolution === 'NONE' ? 'original' : resolution === 'STATIC' ? 'static' : 'dns',
+    ports: (spec.ports ?? []).map((port) => ({
+      port: port.number,
+      protocol: entryProtocol(port.protocol ?? ''),
+      endpoints: entryEndpoints(entry, host, port, snapshot),
+    })),
+    exportTo: (spec.exportTo ?? ['*']).map((where) => (where === '.' ? namespace : where)),
+    kubernetes: false,
+  };
+}
+
+type EntryPort = NonNullable<ServiceEntrySpec['ports']>[number];
+
+function entryEndpoints(entry: Resource<ServiceEntrySpec>, host: string, port: EntryPort, snapshot: Snapshot): RegistryEndpoint[] {
+  const { spec, namespace } = entry;
+  const { resolution = 'NONE', workloadSelector } = spec;
+  if (resolution === 'NONE') return [];
+  const number = port.targetPort ?? port.number;
+  if (workloadSelector !== undefined) return selectedByEntry(workloadSelector.labels ?? {}, namespace, port, number, snapshot);
+  const endpoints = (spec.endpoints ?? []).flatMap((one) => fromWorkloadEntry(one, port.name, number));
+  // DNS without endpoints means the host itself.
+  return endpoints.length === 0 && resolution !== 'STATIC' ? [stranger(host, number)] : endpoints;
+}
+
+function selectedByEntry(labels: Readonly<Record<string, string>>, namespace: string, port: EntryPort, number: number, snapshot: Snapshot): RegistryEndpoint[] {
+  const pods = snapshot.workloads.filter((workload) => workload.namespace === namespace && workload.ready && hasLabels(workload.labels, labels));
+  const entries = snapshot.workloadEntries.filter((one) => one.namespace === namespace && hasLabels(one.spec.labels ?? {}, labels));
+  return [
+    ...pods.flatMap((workload) => (workload.addresses[0] === undefined ? [] : [endpoint(workload.addresses[0], number, workload)])),
+    ...entries.flatMap(({ spec }) => fromWorkloadEntry(spec, port.name, number)),
+  ];
+}
+
+function fromWorkloadEntry(spec: WorkloadEntrySpec, portName: string, number: number): RegistryEndpoint[] {
+  const { address = '', ports = {}, labels = {}, weight = 1 } = spec;
+  if (address === '' || address.startsWith('unix:')) return [];
+  return [stranger(address, ports[portName] ?? number, labels, Math.max(1, weight))];
+}
+
+/** Is the service (or rule) with this `exportTo` visible to workloads of `namespace`? */
+export function isExported(exportTo: readonly string[], own: string, namespace: string): boolean {
+  return exportTo.some((where) => where === '*' || where === namespace || (where === '.' && own === namespace));
+}
+
+/** Names by which clients of `namespace` may call a service in the Host header, besides its addresses. */
+export function namesOf(service: RegistryService, namespace: string): string[] {
+  if (!service.kubernetes) return [service.host];
+  const { name, namespace: own } = service.ref;
+  const names = [`${name}.${own}`, `${name}.${own}.svc`, qualify(name, own)];
+  return own === namespace ? [name, ...names] : names;
+}
