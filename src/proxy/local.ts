@@ -31,9 +31,16 @@ export function localConnection(pod: WorkloadHandle, endpoint: Endpoint, client:
   };
 }
 
-/** The client's address in the endpoint's family: it may have dialled a VIP of the other one. */
+/**
+ * The client's address as the endpoint is to see it: its pod's, in the endpoint's family. Capture may have taken the connection
+ * over loopback, and the client may have dialled a VIP of the other family.
+ */
 function clientAddress({ remoteAddress, workload }: Connection, endpoint: string): string {
   const isV6 = endpoint.includes(':');
-  if (remoteAddress.includes(':') === isV6) return remoteAddress;
+  if (remoteAddress.includes(':') === isV6 && !isLoopback(remoteAddress)) return remoteAddress;
   return workload.addresses.find((address) => address.includes(':') === isV6) ?? remoteAddress;
+}
+
+function isLoopback(address: string): boolean {
+  return address.startsWith('127.') || address === '::1';
 }

@@ -13,6 +13,7 @@ import type { Cluster } from './cluster.ts';
 import type { ClusterSet } from './cluster-set.ts';
 import type { DataPlane } from './dataplane.ts';
 import { Dial } from './dial.ts';
+import { endpointKey } from './endpoint.ts';
 import type { Endpoint } from './endpoint.ts';
 import { localConnection } from './local.ts';
 import type { Lease, OpaqueAttempt, OpaqueDialer, OpaqueOutcome, OpaqueTarget } from './opaque.ts';
@@ -122,6 +123,7 @@ class TcpAttempt implements OpaqueAttempt {
   #connect(cluster: Cluster, endpoint: Endpoint, held: Held): void {
     const { connection } = this.#exchange;
     const pod = cluster.localPod(endpoint);
+    const serverSide = pod === undefined ? undefined : localConnection(pod, endpoint, connection);
     const { address, port } = endpoint;
     const local = pod === undefined ? undefined : localConnection(pod, endpoint, connection);
     this.#dial = new Dial(
@@ -134,7 +136,7 @@ class TcpAttempt implements OpaqueAttempt {
         dialled: (transport) => {
           cluster.connected(endpoint);
           this.#over = true;
-          this.#exchange.upstreamLocalAddress = `${transport.localAddress}:${transport.localPort}`;
+          this.#exchange.upstreamLocalAddress = endpointKey(transport.localAddress, transport.localPort);
           const twin = local === undefined ? undefined : new ServerSide(this.#dataplane, this.#exchange, local, transport);
           this.#outcome.dialled(transport, new ClusterLease(cluster.budget.limits.tcpIdleTimeoutMs, held, twin));
         },

@@ -107,11 +107,11 @@ test('a cluster that left the table drains and is forgotten', () => {
 
 test('requests wait for the first answer of DNS, and all addresses are endpoints', async () => {
   const world = new World(tableOf({ clusters: [clusterOf({ discovery: 'dns', endpoints: endpoints('api.example.com'), balancer: 'ROUND_ROBIN' })] }));
-  let answerDns: (addresses: readonly string[]) => void = () => undefined;
-  world.resolve = () => new Promise((resolve) => (answerDns = resolve));
+  const dns = Promise.withResolvers<readonly string[]>();
+  world.resolve = () => dns.promise;
   const client = world.send({ body: 'kept' });
   expect(client.ends).toBe(0);
-  answerDns(['192.0.2.1', '192.0.2.2']);
+  dns.resolve(['192.0.2.1', '192.0.2.2']);
   await settled();
   world.clock.advance(0);
   expect(client.status).toBe(200);

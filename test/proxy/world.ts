@@ -253,8 +253,8 @@ export class World {
     let inbound: Inbound | undefined;
     const handle: WorkloadHandle = {
       id,
+      addresses: id === 'default/client' ? ['10.0.0.1'] : ['10.1.0.1'],
       table,
-      addresses: ['10.0.0.1'],
       sockets: { outbound: () => -1, inbound: () => -1 },
       inbound: () => {
         inbound ??= new Inbound(handle, this.dataplane, this.codec);
