@@ -3,6 +3,7 @@
  * never keeps another from taking effect.
  */
 import { fieldName } from './field-name.ts';
+import { conflictProblems } from './conflicts.ts';
 import { referenceProblems } from './references.ts';
 import { parseDocuments } from './parse/document.ts';
 import type { Path, SourceDocument } from './parse/document.ts';
@@ -64,8 +65,9 @@ class Builder {
 
   finish(): Snapshot {
     const snapshot = this.#assemble();
-    const broken = referenceProblems(snapshot, (key, path) => this.#documents.get(key)?.lineOf(path) ?? this.#objects[key]?.origin.line ?? 0);
-    this.#problems.push(...broken.problems);
+    const lineOf = (key: string, path: Path): number => this.#documents.get(key)?.lineOf(path) ?? this.#objects[key]?.origin.line ?? 0;
+    const broken = referenceProblems(snapshot, lineOf);
+    this.#problems.push(...broken.problems, ...conflictProblems(snapshot, lineOf));
     // A rule that has come to name what does not exist must not replace the one that worked.
     let replaced = false;
     for (const key of broken.keys) {

@@ -103,7 +103,8 @@ export class CaptureListener {
 
   #connectionOf(transport: Transport): Connection | undefined {
     const { direction, workload, dataplane, originalDestination } = this.#options;
-    const { remoteAddress, remotePort } = transport;
+    const { remotePort } = transport;
+    const remoteAddress = direction === 'outbound' ? ownAddress(workload, transport.remoteAddress) : transport.remoteAddress;
     const meant = originalDestination(transport);
     if (meant === undefined || (CAPTURE_PORTS.has(meant.port) && meant.address === transport.localAddress)) {
       dataplane.log.warn({ workload: workload.id, direction, client: `${remoteAddress}:${remotePort}` }, 'connection without an original destination refused');
@@ -123,6 +124,12 @@ export class CaptureListener {
       this.#refusedSinceLog = 0;
     });
   }
+}
+
+/** A connect that was rewritten to loopback has a loopback source; the client is the pod all the same. */
+function ownAddress({ addresses }: WorkloadHandle, remote: string): string {
+  if (remote !== '127.0.0.1' && remote !== '::1') return remote;
+  return addresses.find((address) => address.includes(':') === remote.includes(':')) ?? remote;
 }
 
 /** Owner for the moment between accept and decision; nothing can arrive in it. */

@@ -1,4 +1,5 @@
 /** Pods, Services and EndpointSlices as a snapshot holds them. */
+import ipaddr from 'ipaddr.js';
 import { qualify } from '../host.ts';
 import type { Origin } from '../resources.ts';
 import type { Service, ServicePort, SliceEndpoint, Workload } from '../snapshot.ts';
@@ -84,9 +85,9 @@ function ownerOf(meta: Json, labels: Readonly<Record<string, string>>): string |
 }
 
 function addressesOf(status: Json): string[] {
-  const addresses = list(status['podIPs']).map(({ ip }) => text(ip)).filter((ip) => ip !== '');
-  const single = text(status['podIP']);
-  return addresses.length > 0 ? addresses : single === '' ? [] : [single];
+  const addresses = [...list(status['podIPs']).map(({ ip }) => text(ip)), text(status['podIP'])];
+  // In the form that sockets show, so that an address can be looked up as it is seen.
+  return [...new Set(addresses.filter((ip) => ipaddr.isValid(ip)).map((ip) => ipaddr.parse(ip).toString()))];
 }
 
 export function readService(origin: Origin, object: Json, slices: readonly Json[]): Service {
