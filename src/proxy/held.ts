@@ -12,7 +12,7 @@ export class HeldRequest implements RequestSink {
   #chunks: Buffer[] | undefined;
   #ended = false;
   #trailers: HeaderList | undefined;
-  #over = false;
+  #aborted: MeshError | undefined;
 
   /** `response` is told when the client may send again. */
   constructor(response: ResponseSink) {
@@ -26,12 +26,17 @@ export class HeldRequest implements RequestSink {
 
   /** The client gave up, so there is nothing left to pass on. */
   get over(): boolean {
-    return this.#over;
+    return this.#aborted !== undefined;
   }
 
   /** Pass on what was kept, and everything that follows. */
   release(next: RequestSink): void {
     this.#next = next;
+    // Given up while `next` was being made.
+    if (this.#aborted !== undefined) {
+      next.abort(this.#aborted);
+      return;
+    }
     const chunks = this.#chunks;
     this.#chunks = undefined;
     let open = true;
@@ -42,7 +47,7 @@ export class HeldRequest implements RequestSink {
 
   data(chunk: Buffer): boolean {
     if (this.#next !== undefined) return this.#next.data(chunk);
-    if (this.#over) return true;
+    if (this.#aborted !== undefined) return true;
     const copy = Buffer.from(chunk);
     if (this.#chunks === undefined) this.#chunks = [copy];
     else this.#chunks.push(copy);
@@ -63,7 +68,7 @@ export class HeldRequest implements RequestSink {
       this.#next.abort(error);
       return;
     }
-    this.#over = true;
+    this.#aborted = error;
     this.#chunks = undefined;
     this.abandoned(error);
   }

@@ -123,7 +123,6 @@ class TcpAttempt implements OpaqueAttempt {
   #connect(cluster: Cluster, endpoint: Endpoint, held: Held): void {
     const { connection } = this.#exchange;
     const pod = cluster.localPod(endpoint);
-    const serverSide = pod === undefined ? undefined : localConnection(pod, endpoint, connection);
     const { address, port } = endpoint;
     const local = pod === undefined ? undefined : localConnection(pod, endpoint, connection);
     this.#dial = new Dial(

@@ -117,6 +117,13 @@ class Run {
   }
 }
 
+/** Found here once: the answer came while the request was being handed on, and its mirror was never told. */
+const REFUSED_AS_ITS_DELAY_ENDED: Step[] = [
+  { kind: 'request', body: true, unfinished: true },
+  { kind: 'update', addresses: [] },
+  { kind: 'wait', ms: 400 },
+];
+
 test('every exchange ends exactly once and every counter returns to zero', () => {
   fc.assert(
     fc.property(fc.array(step, { minLength: 1, maxLength: 60 }), fc.nat(), (steps, seed) => {
@@ -129,7 +136,7 @@ test('every exchange ends exactly once and every counter returns to zero', () =>
       expect(run.world.clusters.buffers.held).toBe(0);
       for (const { budget } of run.world.clusters.values()) expect(budget.connections).toBe([...run.world.open].filter(({ target }) => (target.address === '10.9.0.1') === (budget === run.world.clusters.get('mirror')?.budget)).length);
     }),
-    { numRuns: 400 },
+    { numRuns: 400, examples: [[REFUSED_AS_ITS_DELAY_ENDED, 450575199]] },
   );
 });
 
