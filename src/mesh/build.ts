@@ -56,11 +56,8 @@ class Builder {
     }
     const { documents, problems, broken } = parseDocuments(file.name, file.text);
     this.#problems.push(...problems);
-    if (broken) {
-      this.#keepFile(file.name);
-      return;
-    }
     for (const document of documents) this.#take(document);
+    if (broken) this.#keepFile(file.name);
   }
 
   finish(): Snapshot {
@@ -81,7 +78,7 @@ class Builder {
     return { ...final, problems: this.#problems.sort(byPlace) };
   }
 
-  /** A file that is no YAML keeps all the objects that it held. */
+  /** What is not to be seen in a file with an error of syntax, and was there before, is taken to be still there. */
   #keepFile(name: string): void {
     for (const [key, object] of Object.entries(this.#previous?.objects ?? {})) if (object.origin.file === name) this.#objects[key] ??= object;
   }

@@ -1,5 +1,5 @@
 /** YAML text as documents that know where each of their fields stands. */
-import { isMap, isNode, isScalar, isSeq, LineCounter, parseAllDocuments } from 'yaml';
+import { isMap, isNode, isScalar, isSeq, LineCounter, parseAllDocuments, parseDocument } from 'yaml';
 import type { Document } from 'yaml';
 import { fieldName } from '../field-name.ts';
 import type { Problem } from '../problem.ts';
@@ -23,7 +23,7 @@ const ALIASES_MAX = 100;
 export interface ParsedFile {
   readonly documents: readonly SourceDocument[];
   readonly problems: readonly Problem[];
-  /** The text is no YAML: nothing in it can be trusted. */
+  /** Part of the text is no YAML: there may be more documents than these. */
   readonly broken: boolean;
 }
 
@@ -35,10 +35,11 @@ export function parseDocuments(file: string, text: string): ParsedFile {
   let broken = false;
   for (const document of parseAllDocuments(text, { lineCounter: lines, uniqueKeys: true, merge: true })) {
     if (!('contents' in document)) continue;
-    for (const error of document.errors) {
+    // The errors after the first are mostly its consequences.
+    for (const error of document.errors.slice(0, 1)) {
       broken = true;
       const line = lines.linePos(error.pos[0]).line;
-      problems.push({ severity: 'error', code: 'ORLOP001', file, line, object: '', field: '', message: firstLine(error.message), remedy: 'correct the YAML; until then the objects this file held before stay in force' });
+      problems.push({ severity: 'error', code: 'ORLOP001', file, line, object: '', field: '', message: firstLine(error.message), remedy: 'correct the YAML; until then what stood here before stays in force' });
     }
     if (document.errors.length > 0 || document.contents === null) continue;
     documents.push(...takeApart(file, document, lines, problems));
@@ -71,7 +72,7 @@ function takeApart(file: string, document: Document, lines: LineCounter, problem
 function lineAt(document: Document, path: Path, lines: LineCounter): number {
   let node: unknown = document.contents;
   let offset = isNode(node) ? (node.range?.[0] ?? 0) : 0;
-  for (const step of path) {
+  for (const [i, step] of path.entries()) {
     if (isMap(node)) {
       const pair = node.items.find(({ key }) => isScalar(key) && key.value === step);
       if (pair === undefined) break;
@@ -80,9 +81,18 @@ function lineAt(document: Document, path: Path, lines: LineCounter): number {
     } else if (isSeq(node) && typeof step === 'number') {
       node = node.items[step];
       if (isNode(node)) offset = node.range?.[0] ?? offset;
-    } else break;
+    } else {
+      const line = lines.linePos(offset).line;
+      return isScalar(node) && node.type === 'BLOCK_LITERAL' ? line + lineWithin(String(node.value), path.slice(i)) : line;
+    }
   }
   return lines.linePos(offset).line;
+}
+
+/** Line of a field of YAML that stands as text in a field (`mesh: |`). */
+function lineWithin(text: string, path: Path): number {
+  const lines = new LineCounter();
+  return lineAt(parseDocument(text, { lineCounter: lines }), path, lines);
 }
 
 function firstLine(message: string): string {
