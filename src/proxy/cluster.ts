@@ -80,6 +80,7 @@ export class Cluster implements Service, PoolHost, AttemptHost {
   }
 
   serve(exchange: Exchange, head: RequestHead, response: ResponseSink): RequestSink {
+    exchange.cluster = this.spec;
     const names = this.#names;
     if (names !== undefined && !names.ready) {
       const waiting = new WaitingForNames(this, exchange, head, response);
@@ -164,8 +165,12 @@ export class Cluster implements Service, PoolHost, AttemptHost {
     return serveLocally(local, endpoint, connection, attempt, this.clock);
   }
 
-  /** The pod behind the endpoint, when it is enrolled on this node and served by this worker. */
+  /**
+   * The pod behind the endpoint, when it is enrolled on this node. A limit of connections is only exact where there are
+   * connections: a cluster that has one takes the wire, also to a neighbour.
+   */
   #localPod(spec: EndpointSpec): WorkloadHandle | undefined {
+    if (this.spec.limits.maxConnections !== Infinity) return undefined;
     return spec.enrolled && spec.workload !== undefined ? this.#dataplane.workloads.get(spec.workload) : undefined;
   }
 

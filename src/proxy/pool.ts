@@ -138,8 +138,9 @@ export class Pool implements UpstreamOwner, DialOutcome {
 
   dialled(transport: Transport, dial: Dial): void {
     this.#dialling.delete(dial);
+    const { keepalive, maxConnectionDurationMs } = this.#host.budget.limits;
+    if (keepalive !== undefined) transport.setKeepAlive(keepalive);
     const connection = this.#host.codec(transport, this);
-    const { maxConnectionDurationMs } = this.#host.budget.limits;
     const lifetime = maxConnectionDurationMs > 0 ? this.#host.clock.coarse(maxConnectionDurationMs, () => connection.drain()) : undefined;
     const slot = { connection, idle: false, idleSinceMs: 0, lifetime };
     this.#slots.set(connection, slot);

@@ -28,15 +28,13 @@ interface Plan {
 }
 
 export class Router implements Service {
-  readonly #clusters: ClusterSet;
   readonly #random: Random;
   readonly #compose: ComposeRoute;
   readonly #passthrough: Service;
   readonly #plans = new WeakMap<Route, Plan>();
 
   /** `passthrough` serves what no virtual host claims. */
-  constructor(clusters: ClusterSet, random: Random, compose: ComposeRoute, passthrough: Service) {
-    this.#clusters = clusters;
+  constructor(random: Random, compose: ComposeRoute, passthrough: Service) {
     this.#random = random;
     this.#compose = compose;
     this.#passthrough = passthrough;
@@ -47,7 +45,7 @@ export class Router implements Service {
     const { destinationAddress, destinationPort } = exchange.connection;
     const destination = findDestination(table, destinationAddress, destinationPort);
     const host = findVirtualHost(table, destinationPort, destination, head.authority);
-    if (host === undefined) return this.#unknown(table, exchange, head, response);
+    if (host === undefined) return this.#passthrough.serve(exchange, head, response);
     exchange.service = host.service;
     const route = findRoute(host, head);
     if (route === undefined) {
@@ -56,16 +54,6 @@ export class Router implements Service {
     }
     exchange.route = route;
     return this.#choose(this.#planOf(route)).serve(exchange, head, response);
-  }
-
-  /** Outside the registry: to wherever the client meant to go, unless outboundTrafficPolicy forbids it. */
-  #unknown(table: Table, exchange: Exchange, head: RequestHead, response: ResponseSink): RequestSink {
-    if (table.outbound.mode === 'REGISTRY_ONLY') {
-      response.abort(new MeshError('blocked_by_registry_only', { at: exchange.authority }));
-      return DISCARD;
-    }
-    exchange.cluster = this.#clusters.passthrough.spec;
-    return this.#passthrough.serve(exchange, head, response);
   }
 
   #planOf(route: Route): Plan {
@@ -88,6 +76,23 @@ export class Router implements Service {
   }
 }
 
+/** Outside the registry: to wherever the client meant to go, unless outboundTrafficPolicy forbids it. */
+export class Passthrough implements Service {
+  readonly #clusters: ClusterSet;
+
+  constructor(clusters: ClusterSet) {
+    this.#clusters = clusters;
+  }
+
+  serve(exchange: Exchange, head: RequestHead, response: ResponseSink): RequestSink {
+    if (exchange.table?.outbound.mode === 'REGISTRY_ONLY') {
+      response.abort(new MeshError('blocked_by_registry_only', { at: exchange.authority }));
+      return DISCARD;
+    }
+    return this.#clusters.passthrough.serve(exchange, head, response);
+  }
+}
+
 /** The end of a route's stack: its cluster, looked up anew for each exchange because a table may have replaced it. */
 export class ToCluster implements Service {
   readonly key: string;
@@ -104,7 +109,6 @@ export class ToCluster implements Service {
       response.abort(new MeshError('cluster_not_found', { at: this.key }));
       return DISCARD;
     }
-    exchange.cluster = cluster.spec;
     return cluster.serve(exchange, head, response);
   }
 }

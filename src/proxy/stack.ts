@@ -1,6 +1,7 @@
 /**
  * What an outbound exchange passes through, as lists to be read from the outside in. A layer that a route does not use is not
- * in that route's stack.
+ * in that route's stack. A plain route (default retries, three endpoints) costs 1.2 to 1.4 µs per exchange, and one to a pod of
+ * the same node 2.0 to 2.6 with both sides (bench/micro/stack.ts, Node 26, two busy cores).
  */
 import type { DataPlane } from './dataplane.ts';
 import type { ForwardAction, Route, WeightedCluster } from '../mesh/table.ts';
@@ -18,7 +19,7 @@ import { rescue } from './layers/rescue.ts';
 import { retry } from './layers/retry.ts';
 import { rewrite } from './layers/rewrite.ts';
 import { timeout } from './layers/timeout.ts';
-import { Router, ToCluster } from './router.ts';
+import { Passthrough, Router, ToCluster } from './router.ts';
 import type { Choice } from './router.ts';
 
 /** The service for every HTTP exchange that leaves one workload. */
@@ -33,7 +34,7 @@ export function outboundService(clusters: ClusterSet, dataplane: DataPlane): Ser
       // Before the route, so that even a refused request can be found by its id.
       requestId(random),
     ],
-    new Router(clusters, random, (route) => choicesOf(route, clusters, dataplane), clusters.passthrough),
+    new Router(random, (route) => choicesOf(route, clusters, dataplane), new Passthrough(clusters)),
   );
 }
 
@@ -47,7 +48,7 @@ function choicesOf(route: Route, clusters: ClusterSet, dataplane: DataPlane): re
     case 'direct':
       return [{ weight: 1, service: beforeAnswer(route, undefined, new DirectResponse(action), dataplane) }];
     case 'passthrough':
-      return [{ weight: 1, service: beforeAnswer(route, undefined, clusters.passthrough, dataplane) }];
+      return [{ weight: 1, service: beforeAnswer(route, undefined, new Passthrough(clusters), dataplane) }];
   }
 }
 

@@ -136,12 +136,22 @@ class TcpAttempt implements OpaqueAttempt {
           cluster.connected(endpoint);
           this.#over = true;
           this.#exchange.upstreamLocalAddress = endpointKey(transport.localAddress, transport.localPort);
+          const { keepalive, maxConnectionDurationMs, tcpIdleTimeoutMs } = cluster.budget.limits;
+          if (keepalive !== undefined) transport.setKeepAlive(keepalive);
+          const end = maxConnectionDurationMs > 0 ? this.#dataplane.clock.coarse(maxConnectionDurationMs, () => this.#outlived(transport)) : undefined;
           const twin = local === undefined ? undefined : new ServerSide(this.#dataplane, this.#exchange, local, transport);
-          this.#outcome.dialled(transport, new ClusterLease(cluster.budget.limits.tcpIdleTimeoutMs, held, twin));
+          this.#outcome.dialled(transport, new ClusterLease(tcpIdleTimeoutMs, held, twin, end));
         },
         unreachable: (error) => this.#failed(cluster, endpoint, held, error),
       },
     );
+  }
+
+  /** maxConnectionDuration: whoever is in the middle of something is cut off, as in Envoy. */
+  #outlived(transport: Transport): void {
+    this.#exchange.flag('DT');
+    this.#exchange.details = 'max_duration_reached';
+    transport.destroy();
   }
 
   #failed(cluster: Cluster, endpoint: Endpoint, held: Held, error: MeshError): void {
@@ -188,14 +198,17 @@ class ClusterLease implements Lease {
   readonly idleTimeoutMs: number;
   readonly #held: Held;
   readonly #serverSide: ServerSide | undefined;
+  readonly #end: Timer | undefined;
 
-  constructor(idleTimeoutMs: number, held: Held, serverSide: ServerSide | undefined) {
+  constructor(idleTimeoutMs: number, held: Held, serverSide: ServerSide | undefined, end: Timer | undefined) {
+    this.#end = end;
     this.idleTimeoutMs = idleTimeoutMs;
     this.#held = held;
     this.#serverSide = serverSide;
   }
 
   release(): void {
+    this.#end?.cancel();
     this.#held.release();
     this.#serverSide?.close();
   }

@@ -220,8 +220,9 @@ export class Transport {
     else socket.destroy();
   }
 
-  setKeepAlive(delayMs: number): void {
-    if (this.#socket instanceof Socket) this.#socket.setKeepAlive(true, delayMs);
+  /** Probe a silent peer (SO_KEEPALIVE): after `timeSeconds`, then every `intervalSeconds`, and give it up after `probes`. */
+  setKeepAlive({ timeSeconds, intervalSeconds, probes }: { readonly timeSeconds: number; readonly intervalSeconds: number; readonly probes: number }): void {
+    if (this.#socket instanceof Socket) this.#socket.setKeepAlive(true, timeSeconds * 1000, intervalSeconds * 1000, probes);
   }
 
   #onread(): object {

@@ -120,7 +120,7 @@ export class OutboundCompiler {
   }
 
   #addDestination(service: RegistryService, port: RegistryPort, destination: Destination): void {
-    const addresses = service.headless ? port.endpoints.map(({ address }) => address) : service.addresses;
+    const addresses = service.headless ? port.addresses.map(({ address }) => address) : service.addresses;
     for (const address of addresses) {
       if (address.includes('/')) this.#ranges.push({ cidr: address, port: port.port, destination });
       else setOnce(this.#destinations, `${normal(address)}:${service.headless ? endpointPort(port, address) : port.port}`, destination);
@@ -242,7 +242,7 @@ function addSniHost({ exact, wildcards }: SniBuilder, name: string, routes: read
 }
 
 function endpointPort(port: RegistryPort, address: string): number {
-  return port.endpoints.find((endpoint) => endpoint.address === address)?.port ?? port.port;
+  return port.addresses.find((endpoint) => endpoint.address === address)?.port ?? port.port;
 }
 
 function setOnce<K, V>(map: Map<K, V>, key: K, value: V): void {

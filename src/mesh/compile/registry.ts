@@ -8,7 +8,10 @@ import { entryProtocol, serviceProtocol } from './protocol.ts';
 export interface RegistryPort {
   readonly port: number;
   readonly protocol: Protocol;
+  /** What is balanced over: a pod is one endpoint, whichever families it has. */
   readonly endpoints: readonly RegistryEndpoint[];
+  /** Every address with its port. */
+  readonly addresses: readonly RegistryEndpoint[];
 }
 
 export interface RegistryEndpoint extends EndpointSpec {
@@ -44,6 +47,17 @@ export function registryOf(snapshot: Snapshot): RegistryService[] {
   return services;
 }
 
+/** A pod with addresses of both families would otherwise get twice its share, and two ejections; its IPv4 address is used. */
+function registryPort(port: number, protocol: Protocol, addresses: readonly RegistryEndpoint[]): RegistryPort {
+  const byPod = new Map<string, RegistryEndpoint>();
+  for (const one of addresses) {
+    const key = one.workload ?? one.address;
+    const known = byPod.get(key);
+    if (known === undefined || (known.address.includes(':') && !one.address.includes(':'))) byPod.set(key, one);
+  }
+  return { port, protocol, endpoints: [...byPod.values()], addresses };
+}
+
 function fromService(service: Service, snapshot: Snapshot, workloads: ReadonlyMap<string, Workload>): RegistryService {
   const { origin, host, headless, externalName } = service;
   const ports = service.ports.filter(({ udp }) => !udp);
@@ -53,7 +67,7 @@ function fromService(service: Service, snapshot: Snapshot, workloads: ReadonlyMa
     addresses: service.clusterIPs,
     headless,
     discovery: externalName === '' ? (headless ? 'original' : 'static') : 'dns',
-    ports: ports.map((port) => ({ port: port.port, protocol: serviceProtocol(port), endpoints: endpointsOf(service, port, snapshot, workloads) })),
+    ports: ports.map((port) => registryPort(port.port, serviceProtocol(port), endpointsOf(service, port, snapshot, workloads))),
     exportTo: service.exportTo.map((where) => (where === '.' ? origin.namespace : where)),
     kubernetes: true,
   };
@@ -70,8 +84,7 @@ function endpointsOf(service: Service, port: ServicePort, snapshot: Snapshot, wo
   // No EndpointSlice: a directory of YAML has no endpoint controller, so pods are selected here as it would.
   return selected(service, snapshot).flatMap((workload) => {
     const number = targetPort(port, workload);
-    const address = workload.addresses[0];
-    return workload.ready && number !== undefined && address !== undefined ? [endpoint(address, number, workload)] : [];
+    return workload.ready && number !== undefined ? workload.addresses.map((address) => endpoint(address, number, workload)) : [];
   });
 }
 
@@ -110,11 +123,7 @@ function fromEntry(entry: Resource<ServiceEntrySpec>, host: string, snapshot: Sn
     addresses,
     headless: false,
     discovery: resolution === 'NONE' ? 'original' : resolution === 'STATIC' ? 'static' : 'dns',
-    ports: (spec.ports ?? []).map((port) => ({
-      port: port.number,
-      protocol: entryProtocol(port.protocol ?? ''),
-      endpoints: entryEndpoints(entry, host, port, snapshot),
-    })),
+    ports: (spec.ports ?? []).map((port) => registryPort(port.number, entryProtocol(port.protocol ?? ''), entryEndpoints(entry, host, port, snapshot))),
     exportTo: (spec.exportTo ?? ['*']).map((where) => (where === '.' ? namespace : where)),
     kubernetes: false,
   };

@@ -58,7 +58,6 @@ class MirrorLayer implements Service {
     const copyHead = head.clone();
     copyHead.expectContinue = false;
     exchange.begin(copyHead);
-    exchange.cluster = cluster.spec;
     const copy = new Copy(this.#timeoutMs, this.#clock);
     copy.next = cluster.serve(exchange, copyHead, copy);
     return copy;
