@@ -53,6 +53,12 @@ test('limits hold for a pod of the same node too', () => {
   expect(world.ended[0]?.flags).toBe('UO');
 });
 
+test('where connections are limited they are made, to a neighbour too', () => {
+  const { world } = together({}, { limits: { ...LIMITS, maxConnections: 1 } });
+  world.send();
+  expect(world.dials[0]).toMatchObject({ direction: 'outbound', address: '10.1.0.1' });
+});
+
 test('an application that is down is a failure of the server side, seen by both', () => {
   const { world } = together();
   world.failDials = 'all';

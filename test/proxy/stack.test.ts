@@ -56,6 +56,10 @@ test('an unknown host goes where the client meant to go, or nowhere', () => {
   expect(open.ended[0]?.cluster?.key).toBe('PassthroughCluster');
   expect(open.idle).toBe(true);
 
+  const routed = new World(tableOf({ routes: [routeOf({ action: { kind: 'passthrough' } })] }));
+  expect(routed.send({ connection: routed.connectTo('10.9.9.9', 9080) }).status).toBe(200);
+  expect(routed.ended[0]?.cluster?.key).toBe('PassthroughCluster');
+
   const closed = new World(tableOf({ mode: 'REGISTRY_ONLY' }));
   expect(closed.send({ host: 'example.com', connection: closed.connectTo('93.184.216.34', 80) }).status).toBe(502);
   expect(closed.dials).toHaveLength(0);

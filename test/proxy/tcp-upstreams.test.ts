@@ -87,6 +87,19 @@ test('maxConnections refuses with UO', () => {
   expect(connect(world).error?.code).toBe('overflow');
 });
 
+test('a connection ends with DT when it has lasted maxConnectionDuration, and is probed as tcpKeepalive says', () => {
+  const keepalive = { probes: 3, timeSeconds: 10, intervalSeconds: 5 };
+  const world = new World(tableOf({ clusters: [clusterOf({ limits: { ...LIMITS, maxConnectionDurationMs: 60_000, keepalive } })] }));
+  const outcome = connect(world);
+  expect(world.probed).toEqual([keepalive]);
+  world.clock.advance(59_000);
+  expect(outcome.exchange.flags).toBe('');
+  world.clock.advance(2_000);
+  expect(outcome.exchange).toMatchObject({ flags: 'DT', details: 'max_duration_reached' });
+  outcome.lease?.release();
+  expect(world.clock.pending()).toBe(0);
+});
+
 test('connect failures eject an endpoint', () => {
   const world = new World(tableOf({ clusters: [clusterOf({ outlier: { ...OUTLIER, consecutive5xx: 2 } })] }));
   world.failDials = 'all';

@@ -213,6 +213,8 @@ export class World {
   readonly tcp: string[] = [];
   readonly open = new Set<FakeConnection>();
   readonly dials: DialTarget[] = [];
+  /** TCP keep-alive settings that connections were given. */
+  readonly probed: object[] = [];
   /** Numbers of dials (from 1) that fail; `all` for all. */
   failDials: ReadonlySet<number> | 'all' | 'never-answered' = new Set();
   /** What the endpoint at `address` does; the default answers 200. */
@@ -316,7 +318,7 @@ export class World {
         const destroy = (): void => {
           gone = true;
         };
-        const transport = { owner, open: true, localAddress: '10.0.0.1', localPort: 40000, bytesRead: 0, bytesWritten: 0, destroy, reset: destroy } as unknown as Transport;
+        const transport = { owner, open: true, localAddress: '10.0.0.1', localPort: 40000, bytesRead: 0, bytesWritten: 0, destroy, reset: destroy, setKeepAlive: (keepalive: object) => this.probed.push(keepalive) } as unknown as Transport;
         this.#targets.set(transport, target);
         const { failDials } = this;
         if (failDials === 'never-answered') return transport;
@@ -342,15 +344,15 @@ export class World {
 }
 
 export const LIMITS: ConnectionLimits = {
-  maxConnections: 1e9,
+  maxConnections: Infinity,
   connectTimeoutMs: 10_000,
   tcpIdleTimeoutMs: 3_600_000,
   maxConnectionDurationMs: 0,
   keepalive: undefined,
-  maxPendingRequests: 1e9,
-  maxRequests: 1e9,
+  maxPendingRequests: Infinity,
+  maxRequests: Infinity,
   maxRequestsPerConnection: 0,
-  maxRetries: 1e9,
+  maxRetries: Infinity,
   httpIdleTimeoutMs: 3_600_000,
 };
 
