@@ -35,9 +35,4 @@ export class Budget {
   mayRetry(): boolean {
     return this.retries < this.limits.maxRetries;
   }
-
-  /** True when everything was given back. */
-  get idle(): boolean {
-    return this.connections === 0 && this.pending === 0 && this.requests === 0 && this.retries === 0;
-  }
 }

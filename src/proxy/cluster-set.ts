@@ -11,7 +11,7 @@ import type { UpstreamCodec } from './pool.ts';
 import type { WorkloadHandle } from './workload.ts';
 
 /** Istio's cluster for destinations outside the registry, and the name they have in metrics and logs. */
-export const PASSTHROUGH_CLUSTER: ClusterSpec = Object.freeze({
+const PASSTHROUGH_CLUSTER: ClusterSpec = Object.freeze({
   key: 'PassthroughCluster',
   service: { host: 'unknown', name: 'PassthroughCluster', namespace: 'unknown' },
   subset: '',

@@ -29,7 +29,7 @@ export class Endpoint {
 }
 
 /** What outlier detection counts (see outlier.ts). */
-export class Health {
+class Health {
   consecutive5xx = 0;
   consecutiveGatewayErrors = 0;
   consecutiveLocalOrigin = 0;

@@ -27,7 +27,7 @@ import type { Dialer } from './upstream.ts';
 import type { WorkloadHandle } from './workload.ts';
 
 /** The application's own pod limits nothing but time: what clients may do is their side's business. */
-export const APP_LIMITS: ConnectionLimits = Object.freeze({
+const APP_LIMITS: ConnectionLimits = Object.freeze({
   maxConnections: Infinity,
   connectTimeoutMs: CONNECT_TIMEOUT_MS,
   tcpIdleTimeoutMs: TCP_IDLE_TIMEOUT_MS,

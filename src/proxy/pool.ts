@@ -67,14 +67,6 @@ export class Pool implements UpstreamOwner, DialOutcome {
     return this.#slots.size + this.#dialling.size;
   }
 
-  get waiting(): number {
-    return this.#waiting.size;
-  }
-
-  get idle(): number {
-    return this.#idle.length;
-  }
-
   /** Send a request on a free connection, or let it wait for one; a reached limit answers `overflow` at once. */
   send(request: PooledRequest): RequestSink {
     const slot = this.#takeIdle();
@@ -94,13 +86,12 @@ export class Pool implements UpstreamOwner, DialOutcome {
   /** The endpoint is no longer in the cluster: finish what is under way, then close. */
   drain(): void {
     this.#draining = true;
-    this.closeIdle();
+    this.#closeIdle();
     for (const connection of this.#slots.keys()) connection.drain();
     this.#settle();
   }
 
-  /** Close the connections that carry nothing. */
-  closeIdle(): void {
+  #closeIdle(): void {
     for (const slot of this.#idle.splice(0)) {
       slot.idle = false;
       slot.connection.drain();

@@ -203,7 +203,7 @@ export interface RequestOptions {
   readonly unfinished?: boolean;
 }
 
-export const HOST = 'reviews';
+const HOST = 'reviews';
 export const CLUSTER = 'outbound|9080||reviews.default.svc.cluster.local';
 
 export class World {
@@ -367,7 +367,7 @@ export const OUTLIER: OutlierPolicy = {
   minHealthPercent: 0,
 };
 
-export const NO_CONDITIONS: RetryConditions = {
+const NO_CONDITIONS: RetryConditions = {
   fiveHundreds: false,
   gatewayError: false,
   reset: false,

@@ -34,7 +34,7 @@ class RequestId implements Service {
 }
 
 /** A version 4 UUID (RFC 9562 §5.4). */
-export function uuid(random: Random): string {
+function uuid(random: Random): string {
   const a = word(random);
   const b = word(random);
   const c = word(random);
