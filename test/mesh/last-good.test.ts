@@ -24,6 +24,14 @@ spec:
   subsets: [${names.map((name) => `{name: ${name}, labels: {version: ${name}}}`).join(', ')}]
 `;
 
+const meshConfig = (mode: string): string => `apiVersion: v1
+kind: ConfigMap
+metadata: {name: istio, namespace: istio-system}
+data:
+  mesh: |
+    outboundTrafficPolicy: {mode: ${mode}}
+`;
+
 const APP = application('shop', ['cart']);
 
 function timeoutOf({ virtualServices }: Snapshot): string | undefined {
@@ -118,14 +126,6 @@ describe('a rule that comes to name what does not exist', () => {
 });
 
 describe('MeshConfig', () => {
-  const meshConfig = (mode: string): string => `apiVersion: v1
-kind: ConfigMap
-metadata: {name: istio, namespace: istio-system}
-data:
-  mesh: |
-    outboundTrafficPolicy: {mode: ${mode}}
-`;
-
   it('that becomes invalid goes on as it was', () => {
     const good = snapshotOf({ 'mesh.yaml': meshConfig('REGISTRY_ONLY') });
     expect(good.mesh.outboundTrafficPolicy).toBe('REGISTRY_ONLY');

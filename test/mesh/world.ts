@@ -1,16 +1,15 @@
 /** Configurations for tests, written as a user would. */
 import { buildSnapshot } from '../../src/mesh/build.ts';
+import { compile } from '../../src/mesh/compile/compile.ts';
+import type { RequestView } from '../../src/mesh/match.ts';
 import type { Problem } from '../../src/mesh/problem.ts';
+import { findRoute, findVirtualHost } from '../../src/mesh/route.ts';
 import type { Snapshot } from '../../src/mesh/snapshot.ts';
+import type { Route, Table } from '../../src/mesh/table.ts';
 
 /** A snapshot of files by name. */
 export function snapshotOf(files: Readonly<Record<string, string>>, previous?: Snapshot): Snapshot {
   return buildSnapshot(Object.entries(files).map(([name, text]) => ({ name, text })), previous);
-}
-
-/** What a user is told about a place: `file:line severity code field`. */
-export function place({ file, line, severity, code, field }: Problem): string {
-  return `${file}:${line} ${severity} ${code} ${field}`.trimEnd();
 }
 
 export function errors({ problems }: Snapshot): Problem[] {
@@ -36,4 +35,30 @@ status: {phase: Running, podIPs: [{ip: 10.244.${namespace.length}.${nth}}], cond
   }).join('\n')}
 `);
   return documents.join('---');
+}
+
+/** A request as a matcher sees it. */
+export function request(authority: string, target = '/', headers: Readonly<Record<string, string>> = {}, method = 'GET'): RequestView {
+  const [path, query = ''] = target.split('?') as [string, string?];
+  return { method, path, query, scheme: 'http', authority, header: (name) => headers[name] };
+}
+
+/** The table of one workload, by `namespace/name`. */
+export function tableOf(snapshot: Snapshot, id: string): Table {
+  const workload = snapshot.workloads.find((one) => one.id === id);
+  if (workload === undefined) throw new Error(`no workload ${id}`);
+  return compile(snapshot, workload);
+}
+
+/** The route that a request from a workload takes on a port. */
+export function routeOf(table: Table, asked: RequestView, port = 9080): Route | undefined {
+  const host = findVirtualHost(table, port, undefined, asked.authority);
+  return host === undefined ? undefined : findRoute(host, asked);
+}
+
+/** Where a route leads: share of the requests by cluster. */
+export function shares(route: Route | undefined): Record<string, number> {
+  if (route?.action.kind !== 'forward') throw new Error(`no route to clusters: ${route?.action.kind ?? 'none at all'}`);
+  const { clusters, weightTotal } = route.action;
+  return Object.fromEntries(clusters.map(({ cluster, weight }) => [cluster, weight / weightTotal]));
 }

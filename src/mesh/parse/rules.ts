@@ -87,10 +87,16 @@ function checkHttpMatch(match: Readonly<Record<string, unknown>>, path: Path, re
   for (const field of ['uri', 'scheme', 'method', 'authority']) checkStringMatch(match[field] as StringMatch | undefined, [...path, field], false, report);
   for (const field of ['headers', 'withoutHeaders', 'queryParams']) {
     for (const [key, value] of Object.entries((match[field] ?? {}) as Record<string, StringMatch>)) {
+      if (field !== 'queryParams') checkHeaderName(key, [...path, field, key], report);
       if (key === '') report.error([...path, field], 'a key is empty', 'name the header or parameter');
       checkStringMatch(value, [...path, field, key], true, report);
     }
   }
+}
+
+function checkHeaderName(name: string, path: Path, report: Report): void {
+  if (['uri', 'scheme', 'method', 'authority'].includes(name)) report.warning(path, `"${name}" is no header`, `it has no effect here (in Istio neither); write ${name} beside headers`, 'ORLOP014');
+  else if (name.startsWith('@request.auth')) report.warning(path, 'claims of tokens are not honoured yet', 'no request has this header, so the block is never taken', 'ORLOP010');
 }
 
 function checkStringMatch(match: StringMatch | undefined, path: Path, emptyIsPresence: boolean, report: Report): void {
