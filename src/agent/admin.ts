@@ -1,5 +1,5 @@
 /** What an operator may ask of a running agent, on its unix socket: /run/orlop/admin.sock or `--run-dir`. */
-import type { LogLevel } from '../core/log.ts';
+import type { LogLevel } from '../core/log-level.ts';
 import { renderProblem } from '../mesh/problem.ts';
 import type { Snapshot } from '../mesh/snapshot.ts';
 import type { PodState } from './enrolment.ts';

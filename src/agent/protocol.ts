@@ -1,6 +1,7 @@
 /** What the main thread and the workers of an agent say to each other. Plain data: everything crosses threads. */
 import type { Snapshot } from '../mesh/snapshot.ts';
 import type { OriginalDst } from '../redirect/redirector.ts';
+import type { ForwardedLine } from './forward-log.ts';
 
 /** A pod of this node as a worker learns of it. */
 export interface EnrolledPod {
@@ -27,6 +28,7 @@ export type ToWorker =
   | { readonly type: 'drain'; readonly deadlineMs: number };
 
 export type FromWorker =
+  | { readonly type: 'log'; readonly line: ForwardedLine }
   /** The tables of this snapshot are in force. */
   | { readonly type: 'applied'; readonly version: number }
   /** A pod is served: its listeners accept. */

@@ -4,8 +4,7 @@
  */
 import { parentPort, workerData } from 'node:worker_threads';
 import { systemClock } from '../core/clock.ts';
-import { createLogger } from '../core/log.ts';
-import type { LogLevel } from '../core/log.ts';
+import type { LogLevel } from '../core/log-level.ts';
 import { systemRandom } from '../core/random.ts';
 import { compile, workloadClass } from '../mesh/compile/compile.ts';
 import type { Snapshot } from '../mesh/snapshot.ts';
@@ -20,6 +19,7 @@ import { familyOf } from '../sys/sockaddr.ts';
 import { dup } from '../sys/socket.ts';
 import { WorkerTelemetry } from '../telemetry/worker-telemetry.ts';
 import { NetnsDialer } from './dialer.ts';
+import { forwardingLogger } from './forward-log.ts';
 import { resolveName } from './names.ts';
 import { PodSockets } from './pod-sockets.ts';
 import type { EnrolledPod, FromWorker, ToWorker } from './protocol.ts';
@@ -52,7 +52,7 @@ class DataPlaneWorker {
 
   constructor(settings: WorkerSettings) {
     this.#settings = settings;
-    this.#log = createLogger(settings.name, settings.logLevel);
+    this.#log = forwardingLogger(settings.logLevel, (line) => say({ type: 'log', line }));
     this.#telemetry = new WorkerTelemetry(systemClock, this.#log);
     this.#dataplane = {
       clock: systemClock,

@@ -7,12 +7,13 @@ import { Worker } from 'node:worker_threads';
 import type { Logger } from '../core/log.ts';
 import type { Snapshot } from '../mesh/snapshot.ts';
 import type { WorkerCounts } from '../telemetry/worker-telemetry.ts';
+import type { ForwardedLine } from './forward-log.ts';
 import type { EnrolledPod, FromWorker, PodSockets, ToWorker } from './protocol.ts';
 import type { WorkerSettings } from './worker.ts';
 
 /** Heap of one worker; the agent's own limit is the sum. Beyond it the worker is ended and replaced, not the agent. */
 const WORKER_HEAP_MIB = 512;
-const YOUNG_GENERATION_MIB = 16;
+const YOUNG_GENERATION_MIB = 6;
 /** A worker that dies again at once is replaced more and more slowly. */
 const RESTART_DELAY_MS = 50;
 const RESTART_DELAY_MAX_MS = 5_000;
@@ -100,6 +101,7 @@ export class Workers {
         if (this.#pods.get(id)?.owner === index) onEnrolled(id, failure);
       },
       applied: () => this.#checkApplied(),
+      said: ({ level, fields, message }) => log[level]({ worker: name, ...fields }, message),
       died: (reason, lifeMs) => {
         if (this.#closing) return;
         const nextMs = lifeMs > HEALTHY_AFTER_MS ? RESTART_DELAY_MS : Math.min(RESTART_DELAY_MAX_MS, Math.max(RESTART_DELAY_MS, delayMs * 2));
@@ -138,6 +140,7 @@ interface ThreadEvents {
   enrolled(id: string, failure: string | undefined): void;
   applied(): void;
   died(reason: string, lifeMs: number): void;
+  said(line: ForwardedLine): void;
 }
 
 /** One thread, from its start to its death. */
@@ -207,6 +210,9 @@ class Thread {
 
   #hear(message: FromWorker): void {
     switch (message.type) {
+      case 'log':
+        this.#events.said(message.line);
+        return;
       case 'applied':
         this.appliedVersion = message.version;
         this.#events.applied();

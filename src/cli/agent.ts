@@ -2,7 +2,7 @@
 import { existsSync, statSync } from 'node:fs';
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { Agent } from '../agent/agent.ts';
-import type { LogLevel } from '../core/log.ts';
+import type { LogLevel } from '../core/log-level.ts';
 import type { RedirectMode } from '../redirect/detect.ts';
 
 /** sysexits.h: the command line is wrong; something the agent needs is not there. */

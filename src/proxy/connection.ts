@@ -1,4 +1,5 @@
 /** A captured connection: whose it is, where it came from and where it meant to go. */
+import type { Destination, Table } from '../mesh/table.ts';
 import type { WorkloadHandle } from './workload.ts';
 
 export interface Connection {
@@ -12,4 +13,6 @@ export interface Connection {
   readonly destinationPort: number;
   /** Server name of a TLS ClientHello that was passed on unopened. */
   serverName: string;
+  /** What the destination is by the table of the last request, so that a kept-alive connection looks it up once. */
+  known?: { readonly table: Table; readonly destination: Destination | undefined };
 }

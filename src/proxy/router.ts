@@ -6,8 +6,9 @@ import { MeshError } from '../core/errors.ts';
 import { below } from '../core/random.ts';
 import type { Random } from '../core/random.ts';
 import { findDestination, findRoute, findVirtualHost } from '../mesh/route.ts';
-import type { Route, Table } from '../mesh/table.ts';
+import type { Destination, Route, Table } from '../mesh/table.ts';
 import type { ClusterSet } from './cluster-set.ts';
+import type { Connection } from './connection.ts';
 import { DISCARD } from './exchange.ts';
 import type { RequestSink, ResponseSink, Service } from './exchange.ts';
 import type { RequestHead } from './head.ts';
@@ -42,9 +43,8 @@ export class Router implements Service {
 
   serve(exchange: Exchange, head: RequestHead, response: ResponseSink): RequestSink {
     const table = exchange.table as Table;
-    const { destinationAddress, destinationPort } = exchange.connection;
-    const destination = findDestination(table, destinationAddress, destinationPort);
-    const host = findVirtualHost(table, destinationPort, destination, head.authority);
+    const { connection } = exchange;
+    const host = findVirtualHost(table, connection.destinationPort, destinationOf(connection, table), head.authority);
     if (host === undefined) return this.#passthrough.serve(exchange, head, response);
     exchange.service = host.service;
     const route = findRoute(host, head);
@@ -91,6 +91,16 @@ export class Passthrough implements Service {
     }
     return this.#clusters.passthrough.serve(exchange, head, response);
   }
+}
+
+/** Looked up once per connection and table: 0.4 µs of each request otherwise, most of it for the key. */
+function destinationOf(connection: Connection, table: Table): Destination | undefined {
+  let { known } = connection;
+  if (known?.table !== table) {
+    known = { table, destination: findDestination(table, connection.destinationAddress, connection.destinationPort) };
+    connection.known = known;
+  }
+  return known.destination;
 }
 
 /** The end of a route's stack: its cluster, looked up anew for each exchange because a table may have replaced it. */

@@ -33,7 +33,7 @@ export function parseDocuments(file: string, text: string): ParsedFile {
   const documents: SourceDocument[] = [];
   const problems: Problem[] = [];
   let broken = false;
-  for (const document of parseAllDocuments(text, { lineCounter: lines, uniqueKeys: true, merge: true })) {
+  for (const document of parseAllDocuments(text, { lineCounter: lines, uniqueKeys: true, merge: true, logLevel: 'error' })) {
     if (!('contents' in document)) continue;
     // The errors after the first are mostly its consequences.
     for (const error of document.errors.slice(0, 1)) {
@@ -59,6 +59,8 @@ function takeApart(file: string, document: Document, lines: LineCounter, problem
   } catch (error) {
     return refuse([], error instanceof Error ? firstLine(error.message) : String(error), 'write the value out instead of using an alias');
   }
+  // Templates leave empty documents between their separators.
+  if (value === null) return [];
   if (!isRecord(value)) return refuse([], 'a document that is no object', OBJECT_PARTS);
   const { kind, items } = value;
   if (kind !== 'List' || !Array.isArray(items)) return [{ file, value, lineOf }];
@@ -92,7 +94,7 @@ function lineAt(document: Document, path: Path, lines: LineCounter): number {
 /** Line of a field of YAML that stands as text in a field (`mesh: |`). */
 function lineWithin(text: string, path: Path): number {
   const lines = new LineCounter();
-  return lineAt(parseDocument(text, { lineCounter: lines }), path, lines);
+  return lineAt(parseDocument(text, { lineCounter: lines, logLevel: 'error' }), path, lines);
 }
 
 function firstLine(message: string): string {

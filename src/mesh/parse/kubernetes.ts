@@ -128,7 +128,7 @@ function readSlice(slice: Json): SliceEndpoint[] {
     const namespace = text(target['namespace']) || text(record(slice['metadata'])['namespace']) || 'default';
     const workload = target['kind'] === 'Pod' ? `${namespace}/${text(target['name'])}` : undefined;
     // An unset `ready` is to be read as true (discovery.k8s.io/v1 EndpointConditions).
-    return strings(endpoint['addresses']).map((address) => ({ address, ready: conditions['ready'] !== false, workload, ports }));
+    return strings(endpoint['addresses']).filter((address) => ipaddr.isValid(address)).map((address) => ({ address, ready: conditions['ready'] !== false, workload, ports }));
   });
 }
 

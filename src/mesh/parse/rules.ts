@@ -31,6 +31,7 @@ export const RULES: Readonly<Record<string, (spec: never, report: Report) => voi
   DestinationRule: checkDestinationRule,
   ServiceEntry: checkServiceEntry,
   WorkloadEntry: checkWorkloadEntry,
+  Service: checkService,
 };
 
 function checkVirtualService(spec: VirtualServiceSpec, report: Report): void {
@@ -211,9 +212,29 @@ function checkServiceEntry(spec: ServiceEntrySpec, report: Report): void {
   for (const [i, endpoint] of endpoints.entries()) {
     const { address } = endpoint;
     checkEndpoint(endpoint, ['spec', 'endpoints', i], report);
-    if (resolution === 'STATIC' && address !== undefined && !ipaddr.isValid(address)) report.error(['spec', 'endpoints', i, 'address'], `"${address}" is no IP address`, 'use resolution DNS for names');
+    if (resolution === 'STATIC' && address !== undefined && !isAddress(address)) report.error(['spec', 'endpoints', i, 'address'], `"${address}" is no IP address`, 'use resolution DNS for names');
   }
   checkExportTo(spec.exportTo, report);
+}
+
+function checkService({ clusterIP, clusterIPs = [], externalName, type, ports = [] }: ServiceFields, report: Report): void {
+  for (const [address, path] of [[clusterIP, ['clusterIP']], ...clusterIPs.map((one, i) => [one, ['clusterIPs', i]])] as [string | undefined, Path][]) {
+    if (address !== undefined && address !== '' && address !== 'None' && !isAddress(address)) report.error(['spec', ...path], `"${address}" is neither an IP address nor None`, 'write an IP address, or None for a headless Service');
+  }
+  if (type === 'ExternalName' && (externalName ?? '') === '') report.error(['spec'], 'externalName is missing', 'name the host that it stands for');
+  for (const [i, { name = '', port, protocol = 'TCP' }] of ports.entries()) {
+    if (ports.length > 1 && name === '') report.error(['spec', 'ports', i], 'a Service with several ports needs a name for each', 'add name');
+    if (ports.findIndex((other) => other.port === port && (other.protocol ?? 'TCP') === protocol) !== i) report.error(['spec', 'ports', i, 'port'], `duplicate port ${port}`, 'list each port once');
+  }
+}
+
+/** The part of a core/v1 ServiceSpec that has rules. */
+interface ServiceFields {
+  readonly clusterIP?: string;
+  readonly clusterIPs?: readonly string[];
+  readonly externalName?: string;
+  readonly type?: string;
+  readonly ports?: readonly { readonly name?: string; readonly port: number; readonly protocol?: string }[];
 }
 
 function checkWorkloadEntry(spec: WorkloadEntrySpec, report: Report): void {
@@ -251,7 +272,12 @@ function checkHost(host: unknown, path: Path, report: Report): void {
 }
 
 function checkSubnet(text: unknown, path: Path, report: Report): void {
-  if (typeof text === 'string' && !ipaddr.isValid(text) && !ipaddr.isValidCIDR(text)) report.error(path, `"${text}" is neither an IP address nor a network`, 'write 10.0.0.1 or 10.0.0.0/8');
+  if (typeof text === 'string' && !isAddress(text) && !ipaddr.isValidCIDR(text)) report.error(path, `"${text}" is neither an IP address nor a network`, 'write 10.0.0.1 or 10.0.0.0/8');
+}
+
+/** Dotted quads and IPv6; ipaddr.js on its own also takes `10` for 0.0.0.10. */
+function isAddress(text: string): boolean {
+  return ipaddr.IPv4.isValidFourPartDecimal(text) || ipaddr.IPv6.isValid(text);
 }
 
 function checkExportTo(exportTo: readonly string[] | undefined, report: Report): void {

@@ -28,6 +28,7 @@ export class Http1Client implements UpstreamConnection, TransportOwner, Response
   #ended = false;
   #draining = false;
   #gone = false;
+  #localAddress: string | undefined;
   served = 0;
 
   constructor(transport: Transport, owner: UpstreamOwner) {
@@ -47,8 +48,10 @@ export class Http1Client implements UpstreamConnection, TransportOwner, Response
     return this.#current === undefined && !this.#gone && !this.#draining ? 1 : 0;
   }
 
+  /** Asked for once an exchange; the kernel is asked once a connection. */
   get localAddress(): string {
-    return `${this.#transport.localAddress}:${this.#transport.localPort}`;
+    this.#localAddress ??= `${this.#transport.localAddress}:${this.#transport.localPort}`;
+    return this.#localAddress;
   }
 
   send(_exchange: Exchange, head: RequestHead, response: ResponseSink): RequestSink {

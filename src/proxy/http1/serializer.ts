@@ -1,5 +1,5 @@
 /** Heads and bodies as HTTP/1.1 text. A head that no layer has changed goes out as the text it came in with. */
-import { STATUS_CODES } from 'node:http';
+import { REASONS } from './reasons.ts';
 import { LENGTH_UNKNOWN } from '../head.ts';
 import type { RequestHead, ResponseHead } from '../head.ts';
 import type { HeaderList } from '../headers.ts';
@@ -59,7 +59,7 @@ export function informationalText(head: ResponseHead): string {
 }
 
 function statusLine(head: ResponseHead): string {
-  return `HTTP/1.1 ${head.status} ${head.reason === '' ? (STATUS_CODES[head.status] ?? '') : head.reason}\r\n`;
+  return `HTTP/1.1 ${head.status} ${head.reason === '' ? (REASONS[head.status] ?? '') : head.reason}\r\n`;
 }
 
 /** Make Content-Length say what will be sent: two readings of the length are what smuggling is made of. */
