@@ -6,18 +6,27 @@ import type { SourceFile } from '../mesh/build.ts';
 
 const CONFIG_FILE = /\.(?:ya?ml|json)$/;
 
-/** Files named *.yaml, *.yml or *.json in `directory` and one level below it, by name. Throws when it cannot be read or is too large. */
+/**
+ * Files named *.yaml, *.yml or *.json in `directory` and one level below it, by name; hidden ones are passed over. A file that
+ * cannot be read is returned as such, so that it keeps no other from taking effect. Throws when the directory cannot be read, or
+ * holds too many.
+ */
 export function readConfigDir(directory: string): SourceFile[] {
   const names = listFiles(directory);
   if (names.length > CONFIG_FILES_MAX) throw new Error(`${directory} has ${names.length} configuration files; ${CONFIG_FILES_MAX} is the limit`);
-  return names.flatMap((name) => {
-    const path = join(directory, name);
+  return names.flatMap((name) => read(join(directory, name), name));
+}
+
+function read(path: string, name: string): SourceFile[] {
+  try {
     const size = statSync(path, { throwIfNoEntry: false })?.size;
     // A file may go between listing and reading; the next event brings the directory as it is then.
     if (size === undefined) return [];
-    if (size > CONFIG_FILE_BYTES_MAX) throw new Error(`${path} has ${size} bytes; ${CONFIG_FILE_BYTES_MAX} is the limit for one file`);
+    if (size > CONFIG_FILE_BYTES_MAX) return [{ name, text: '', unreadable: `it has ${size} bytes; ${CONFIG_FILE_BYTES_MAX} is the limit for one file` }];
     return [{ name, text: readFileSync(path, 'utf8') }];
-  });
+  } catch (error) {
+    return [{ name, text: '', unreadable: error instanceof Error ? error.message : String(error) }];
+  }
 }
 
 function listFiles(directory: string): string[] {

@@ -59,11 +59,14 @@ export function redirectCommand(): Command {
 }
 
 function withPodFlags(command: Command): Command {
-  const collect = (value: string, before: readonly string[] = []): string[] => [...before, value];
   return command
     .option('--pod <file>', 'YAML file with the Pod, for its annotations and addresses')
     .option('--annotation <key=value>', 'an annotation of the pod (repeatable)', collect)
     .option('--address <ip>', 'an address of the pod (repeatable)', collect);
+}
+
+function collect(value: string, before: readonly string[] = []): string[] {
+  return [...before, value];
 }
 
 function podOf({ pod, annotation = [], address = [] }: PodFlags): PodFacts {

@@ -89,11 +89,3 @@ export class MeshError extends Error {
     return ERRORS[this.code];
   }
 }
-
-/** Errors of sockets that only mean "the other end is gone", the one list of them. */
-const PEER_GONE = new Set(['ECONNRESET', 'EPIPE', 'ECONNABORTED', 'ENOTCONN', 'ETIMEDOUT', 'EHOSTUNREACH', 'ENETUNREACH', 'ERR_STREAM_DESTROYED', 'ERR_STREAM_WRITE_AFTER_END']);
-
-/** Is `error` an ordinary end of the peer, rather than a fault of ours? */
-export function isPeerGone(error: unknown): boolean {
-  return error instanceof Error && PEER_GONE.has((error as NodeJS.ErrnoException).code ?? '');
-}

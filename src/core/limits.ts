@@ -33,12 +33,6 @@ export const TCP_IDLE_TIMEOUT_MS = 3_600_000;
 /** Istio's default connectTimeout. */
 export const CONNECT_TIMEOUT_MS = 10_000;
 
-/** Bytes of pipelined requests read ahead of the one being answered; more are left in the socket. */
-export const PIPELINED_BYTES_MAX: number = 64 * KIB;
-
-/** Rest of a request that was answered early: read and dropped up to here to keep the connection, beyond it is closed. */
-export const EARLY_ANSWER_DISCARD_BYTES_MAX: number = 256 * KIB;
-
 /** Connections one workload may have open through the agent; the next waits in the backlog's place of its own pod only. */
 export const WORKLOAD_CONNECTIONS_MAX = 20_000;
 

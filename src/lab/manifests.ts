@@ -13,7 +13,7 @@ export interface KubeObject {
 }
 
 /** Where an agent finds a pod's network namespace when no container runtime tells it. */
-export const NETNS_ANNOTATION = 'orlop.io/netns';
+const NETNS_ANNOTATION = 'orlop.io/netns';
 
 /** Every generated object, for the pods that are ready now. External hosts are no part of the cluster. */
 export function generatedObjects(world: World, ready: ReadyPods): KubeObject[] {

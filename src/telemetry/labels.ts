@@ -1,7 +1,7 @@
 /** Istio's 25 labels, in its order, and where their values come from (istio_stats; reference contract of the standard metrics). */
 
 /** Label names of the HTTP series. The TCP series lack `response_code` and `grpc_response_status`. */
-export const LABELS = [
+const LABELS = [
   'reporter',
   'source_workload',
   'source_canonical_service',
@@ -30,8 +30,6 @@ export const LABELS = [
 ] as const;
 
 export type Label = (typeof LABELS)[number];
-
-export const TCP_LABELS: readonly Label[] = LABELS.filter((label) => label !== 'response_code' && label !== 'grpc_response_status');
 
 /** One value per label of an edge: everything but the outcome (code, gRPC status, flags), which cells add. */
 export type EdgeLabels = Readonly<Record<Exclude<Label, 'response_code' | 'grpc_response_status' | 'response_flags'>, string>>;

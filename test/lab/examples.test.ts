@@ -28,7 +28,7 @@ const TOPOLOGY = [
 ].join('');
 
 let lab: Lab;
-let applied: string[] = [];
+const applied: string[] = [];
 
 beforeAll(async () => {
   lab = await Lab.up([], { sources: [{ file: 'examples topology', text: TOPOLOGY }] });

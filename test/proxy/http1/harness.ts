@@ -144,4 +144,4 @@ export async function proxyTo(upstreamPort: number, clock: Clock = systemClock):
   return proxy;
 }
 
-export { FakeClock };
+
