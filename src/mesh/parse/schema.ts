@@ -168,17 +168,15 @@ export function nearest(word: string, known: readonly string[]): string | undefi
   let bestDistance = Math.max(2, Math.floor(word.length / 3)) + 1;
   for (const candidate of known) {
     const [a, b] = [word.toLowerCase(), candidate.toLowerCase()];
-    // A word cut short or drawn out (`retry`, `subset`) is nearer than its letters say.
-    const distance = sameStem(a, b) ? 1 : editDistance(a, b);
+    // Singular and plural (`retry`, `retries`) are nearer than their letters say.
+    const distance = stem(a) === stem(b) ? 1 : editDistance(a, b);
     if (distance < bestDistance) [best, bestDistance] = [candidate, distance];
   }
   return best;
 }
 
-/** `retry` and `retries`, `label` and `labels`. */
-function sameStem(a: string, b: string): boolean {
-  const stem = (text: string): string => text.replace(/(?:ies|y|es|s)$/, '');
-  return stem(a) === stem(b);
+function stem(word: string): string {
+  return word.replace(/(?:ies|y|es|s)$/, '');
 }
 
 function editDistance(a: string, b: string): number {
