@@ -116,12 +116,13 @@ export class Agent {
     this.#config.close();
     this.#reconciler[Symbol.dispose]();
     this.#log.info('draining');
-    // Capture goes first, so that connections made from now on are not caught by listeners that no longer accept.
-    if (!this.#options.keepRedirect) this.#redirector.close({ keep: false });
+    // New connections are let go first, so that none is caught by a listener that no longer accepts; what is under way keeps
+    // its translation and its way back until the drain is over.
+    if (!this.#options.keepRedirect) for (const id of this.#redirector.podIds) this.#redirector.release(id);
     const left = await this.#workers.drain(DRAIN_DEADLINE_MS);
     if (left > 0) this.#log.warn({ connections: left, deadlineMs: DRAIN_DEADLINE_MS }, 'connections were still open at the end of the drain');
     await this.#workers.close();
-    if (this.#options.keepRedirect) this.#redirector.close({ keep: true });
+    this.#redirector.close({ keep: this.#options.keepRedirect });
     this.#enrolment.closeListeners();
     for (const server of this.#servers) server.close();
     for (const server of this.#servers) server.closeAllConnections();

@@ -6,7 +6,7 @@ import { fieldName } from './field-name.ts';
 import { conflictProblems } from './conflicts.ts';
 import { referenceProblems } from './references.ts';
 import { parseDocuments } from './parse/document.ts';
-import type { Path, SourceDocument } from './parse/document.ts';
+import type { ParsedFile, Path, SourceDocument } from './parse/document.ts';
 import { ENVELOPE, KINDS } from './parse/istio-schemas.ts';
 import type { Kind } from './parse/istio-schemas.ts';
 import { checkMeshWish, readPod, readService, record, text } from './parse/kubernetes.ts';
@@ -30,14 +30,24 @@ export interface SourceFile {
 
 const ROOT_NAMESPACE = DEFAULT_MESH_CONFIG.rootNamespace;
 
+interface Parsed extends ParsedFile {
+  readonly text: string;
+}
+
+/** Files as they were parsed for a snapshot, by name: for the next one only those that have changed are parsed again. */
+const parses = new WeakMap<Snapshot, ReadonlyMap<string, Parsed>>();
+
 /** Build a snapshot; `previous` supplies the last good version of what is wrong now. */
 export function buildSnapshot(files: readonly SourceFile[], previous?: Snapshot): Snapshot {
   const builder = new Builder(previous);
   for (const file of files) builder.read(file);
-  return builder.finish();
+  const snapshot = builder.finish();
+  parses.set(snapshot, builder.parsed);
+  return snapshot;
 }
 
 class Builder {
+  readonly parsed = new Map<string, Parsed>();
   readonly #previous: Snapshot | undefined;
   readonly #problems: Problem[] = [];
   readonly #objects: Record<string, GoodObject> = {};
@@ -54,10 +64,17 @@ class Builder {
       this.#keepFile(file.name);
       return;
     }
-    const { documents, problems, broken } = parseDocuments(file.name, file.text);
+    const { documents, problems, broken } = this.#parse(file);
     this.#problems.push(...problems);
     for (const document of documents) this.#take(document);
     if (broken) this.#keepFile(file.name);
+  }
+
+  #parse({ name, text: source }: SourceFile): Parsed {
+    const known = this.#previous === undefined ? undefined : parses.get(this.#previous)?.get(name);
+    const parsed = known?.text === source ? known : { text: source, ...parseDocuments(name, source) };
+    this.parsed.set(name, parsed);
+    return parsed;
   }
 
   finish(): Snapshot {

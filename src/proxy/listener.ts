@@ -81,7 +81,7 @@ export class CaptureListener {
 
   /** Accept no more. Connections already accepted go on; further ones wait in the backlog of the main thread's socket. */
   close(): void {
-    this.#server.close();
+    if (this.#server.listening) this.#server.close();
   }
 
   #accept(handle: object): void {

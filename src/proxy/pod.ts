@@ -98,7 +98,7 @@ export class Pod implements WorkloadHandle {
 
   /** Accept no more; what is under way goes on. */
   stopAccepting(): void {
-    for (const listener of this.#listeners.splice(0)) listener.close();
+    for (const listener of this.#listeners) listener.close();
   }
 
   /** The pod leaves the mesh: finish what is under way, close what is idle. */

@@ -27,14 +27,40 @@ export interface ParsedFile {
   readonly broken: boolean;
 }
 
+/** The syntax of a file: many times as large as its text. */
+interface Tree {
+  readonly documents: readonly Document[];
+  readonly lines: LineCounter;
+}
+
+/** A text whose tree is made when it is asked for, and kept no longer than it is in use: a file without mistakes needs it once. */
+class Source {
+  readonly #text: string;
+  #tree: WeakRef<Tree> | undefined;
+
+  constructor(text: string) {
+    this.#text = text;
+  }
+
+  get tree(): Tree {
+    const known = this.#tree?.deref();
+    if (known !== undefined) return known;
+    const lines = new LineCounter();
+    const parsed = parseAllDocuments(this.#text, { lineCounter: lines, uniqueKeys: true, merge: true, logLevel: 'error' });
+    const tree = { documents: [...parsed].filter((document) => 'contents' in document), lines };
+    this.#tree = new WeakRef(tree);
+    return tree;
+  }
+}
+
 /** Parse one file. A `List` is taken apart. */
 export function parseDocuments(file: string, text: string): ParsedFile {
-  const lines = new LineCounter();
+  const source = new Source(text);
   const documents: SourceDocument[] = [];
   const problems: Problem[] = [];
   let broken = false;
-  for (const document of parseAllDocuments(text, { lineCounter: lines, uniqueKeys: true, merge: true, logLevel: 'error' })) {
-    if (!('contents' in document)) continue;
+  const { documents: parsed, lines } = source.tree;
+  for (const [nth, document] of parsed.entries()) {
     // The errors after the first are mostly its consequences.
     for (const error of document.errors.slice(0, 1)) {
       broken = true;
@@ -42,20 +68,20 @@ export function parseDocuments(file: string, text: string): ParsedFile {
       problems.push({ severity: 'error', code: 'ORLOP001', file, line, object: '', field: '', message: firstLine(error.message), remedy: 'correct the YAML; until then what stood here before stays in force' });
     }
     if (document.errors.length > 0 || document.contents === null) continue;
-    documents.push(...takeApart(file, document, lines, problems));
+    documents.push(...takeApart(file, source, nth, problems));
   }
   return { documents, problems, broken };
 }
 
-function takeApart(file: string, document: Document, lines: LineCounter, problems: Problem[]): SourceDocument[] {
-  const lineOf = (path: Path): number => lineAt(document, path, lines);
+function takeApart(file: string, source: Source, nth: number, problems: Problem[]): SourceDocument[] {
+  const lineOf = (path: Path): number => lineAt(source.tree.documents[nth] as Document, path, source.tree.lines);
   const refuse = (path: Path, message: string, remedy: string): [] => {
     problems.push({ severity: 'error', code: 'ORLOP002', file, line: lineOf(path), object: '', field: fieldName(path), message, remedy });
     return [];
   };
   let value: unknown;
   try {
-    value = document.toJS({ maxAliasCount: ALIASES_MAX });
+    value = (source.tree.documents[nth] as Document).toJS({ maxAliasCount: ALIASES_MAX });
   } catch (error) {
     return refuse([], error instanceof Error ? firstLine(error.message) : String(error), 'write the value out instead of using an alias');
   }
@@ -63,11 +89,17 @@ function takeApart(file: string, document: Document, lines: LineCounter, problem
   if (value === null) return [];
   if (!isRecord(value)) return refuse([], 'a document that is no object', OBJECT_PARTS);
   const { kind, items } = value;
-  if (kind !== 'List' || !Array.isArray(items)) return [{ file, value, lineOf }];
+  if (kind !== 'List' || !Array.isArray(items)) return [placed(file, value, lineOf)];
   return items.flatMap((item: unknown, i) => {
     if (!isRecord(item)) return refuse(['items', i], 'an item that is no object', OBJECT_PARTS);
-    return [{ file, value: item, lineOf: (path: Path) => lineOf(['items', i, ...path]) }];
+    return [placed(file, item, (path) => lineOf(['items', i, ...path]))];
   });
+}
+
+/** Every object is asked where it begins; few are asked for more. */
+function placed(file: string, value: Readonly<Record<string, unknown>>, lineOf: (path: Path) => number): SourceDocument {
+  const first = lineOf([]);
+  return { file, value, lineOf: (path) => (path.length === 0 ? first : lineOf(path)) };
 }
 
 /** Walk down as far as the path leads; a field is where its key stands. */

@@ -153,9 +153,18 @@ function wrongType(value: unknown, wanted: string, path: Path, report: Report): 
 
 /** The value without fields that are null: the Kubernetes API reads them as absent. Places in lists stay as they are. */
 export function withoutNulls(value: unknown): unknown {
-  if (Array.isArray(value)) return value.map(withoutNulls);
+  return hasNull(value) ? stripped(value) : value;
+}
+
+function hasNull(value: unknown): boolean {
+  if (Array.isArray(value)) return value.some(hasNull);
+  return isRecord(value) && Object.values(value).some((item) => item === null || hasNull(item));
+}
+
+function stripped(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(stripped);
   if (!isRecord(value)) return value;
-  return Object.fromEntries(Object.entries(value).filter(([, item]) => item !== null).map(([key, item]) => [key, withoutNulls(item)]));
+  return Object.fromEntries(Object.entries(value).filter(([, item]) => item !== null).map(([key, item]) => [key, stripped(item)]));
 }
 
 export function isRecord(value: unknown): value is Record<string, unknown> {
