@@ -140,6 +140,18 @@ describe('MeshConfig', () => {
   });
 });
 
+describe('a file that has not changed', () => {
+  it('is told about in the same words as before, and counts as it did', () => {
+    const files = { 'app.yaml': APP, 'bad.yaml': rule('soon').replaceAll('name: cart', 'name: other'), 'rule.yaml': rule('1s') };
+    const first = snapshotOf(files);
+    const second = snapshotOf({ ...files, 'rule.yaml': rule('2s') }, first);
+    expect(second.problems).toEqual(first.problems);
+    expect(second.problems.map(({ file, line }) => `${file}:${line}`)).toEqual(['bad.yaml:7']);
+    expect(timeoutOf(second)).toBe('2s');
+    expect(snapshotOf({ ...files, 'bad.yaml': rule('3s').replaceAll('name: cart', 'name: other') }, second).problems.map(({ code }) => code)).toEqual(['IST0109']);
+  });
+});
+
 describe('versions', () => {
   it('grow with every snapshot', () => {
     const first = snapshotOf({});
