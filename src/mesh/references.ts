@@ -4,7 +4,7 @@ import { covers, qualify } from './host.ts';
 import type { Path } from './parse/document.ts';
 import type { Problem } from './problem.ts';
 import { objectName } from './resources.ts';
-import type { HostDestination, Resource, VirtualServiceSpec } from './resources.ts';
+import type { DestinationRuleSpec, HostDestination, Origin, Resource, VirtualServiceSpec } from './resources.ts';
 import type { Snapshot } from './snapshot.ts';
 
 export interface References {
@@ -17,6 +17,7 @@ export interface References {
 export function referenceProblems(snapshot: Snapshot, lineOf: (key: string, path: Path) => number): References {
   const checker = new Checker(snapshot, lineOf);
   for (const rule of snapshot.virtualServices) checker.check(rule);
+  for (const rule of snapshot.destinationRules) checker.checkPolicy(rule);
   return { problems: checker.problems, keys: checker.keys };
 }
 
@@ -47,6 +48,11 @@ class Checker {
 
   check(rule: Resource<VirtualServiceSpec>): void {
     const { spec } = rule;
+    for (const [i, host] of (spec.hosts ?? []).entries()) {
+      // Other names than short ones may be of no service on purpose: clients use them in the Host header.
+      if (host.includes('.') || host === '*' || this.#exists(qualify(host, rule.namespace))) continue;
+      this.#add('warning', rule, ['spec', 'hosts', i], `there is no service "${qualify(host, rule.namespace)}"`, 'create it, or correct the name; until then only requests with this Host header take these routes', 'ORLOP015');
+    }
     for (const [i, gateway] of (spec.gateways ?? []).entries()) this.#checkGateway(rule, gateway, ['spec', 'gateways', i]);
     for (const [i, route] of (spec.http ?? []).entries()) {
       const path = ['spec', 'http', i];
@@ -58,7 +64,7 @@ class Checker {
       for (const [j, { destination }] of (route.mirrors ?? []).entries()) this.#checkDestination(rule, destination, [...path, 'mirrors', j, 'destination']);
       const { delegate } = route;
       if (delegate !== undefined && !this.#delegates.has(`${delegate.namespace ?? rule.namespace}/${delegate.name ?? ''}`)) {
-        this.#add(rule, [...path, 'delegate'], `there is no delegate VirtualService "${delegate.name ?? ''}"`, 'create it, without hosts', 'IST0101');
+        this.#add('error', rule, [...path, 'delegate'], `there is no delegate VirtualService "${delegate.name ?? ''}"`, 'create it, without hosts', 'IST0101');
       }
     }
     for (const part of ['tls', 'tcp'] as const) {
@@ -71,28 +77,39 @@ class Checker {
     }
   }
 
+  /** A policy for a host that nobody has is mostly a misspelt one. */
+  checkPolicy(rule: Resource<DestinationRuleSpec>): void {
+    const host = qualify(rule.spec.host, rule.namespace);
+    if (host.startsWith('*') ? [...this.#hosts].some((name) => covers(host, name)) : this.#exists(host)) return;
+    this.#add('warning', rule, ['spec', 'host'], `there is no service "${host}"`, 'create the Service or a ServiceEntry, or correct the name; until then the rule has no effect', 'KIA0202');
+  }
+
+  #exists(host: string): boolean {
+    return this.#hosts.has(host) || this.#wildHosts.some((wild) => covers(wild, host));
+  }
+
   #checkGateway(rule: Resource<VirtualServiceSpec>, gateway: string, path: Path): void {
     if (gateway === 'mesh') return;
     const name = gateway.startsWith('./') ? `${rule.namespace}/${gateway.slice(2)}` : gateway.includes('/') ? gateway : `${rule.namespace}/${gateway}`;
-    if (!this.#gateways.has(name)) this.#add(rule, path, `there is no Gateway ${name}`, 'create it, or bind the VirtualService to "mesh"', 'IST0101');
+    if (!this.#gateways.has(name)) this.#add('error', rule, path, `there is no Gateway ${name}`, 'create it, or bind the VirtualService to "mesh"', 'IST0101');
   }
 
   #checkDestination(rule: Resource<VirtualServiceSpec>, { host, subset }: HostDestination, path: Path): void {
     const name = qualify(host, rule.namespace);
-    if (!this.#hosts.has(name) && !this.#wildHosts.some((wild) => covers(wild, name))) {
-      this.#add(rule, [...path, 'host'], `there is no service "${name}"`, 'create the Service or a ServiceEntry, or correct the name; until then the route answers 503 NC', 'IST0101');
+    if (!this.#exists(name)) {
+      this.#add('error', rule, [...path, 'host'], `there is no service "${name}"`, 'create the Service or a ServiceEntry, or correct the name; until then the route answers 503 NC', 'IST0101');
       return;
     }
     if (subset === undefined || subset === '') return;
     const known = [...this.#subsets].flatMap(([pattern, names]) => (covers(pattern, name) ? [...names] : []));
     if (known.includes(subset)) return;
     const there = known.length === 0 ? `no DestinationRule of "${name}" defines subsets` : `there are ${known.join(', ')}`;
-    this.#add(rule, [...path, 'subset'], `unknown subset "${subset}"`, `${there}; add it to the DestinationRule`, 'IST0101');
+    this.#add('error', rule, [...path, 'subset'], `unknown subset "${subset}"`, `${there}; add it to the DestinationRule`, 'IST0101');
   }
 
-  #add(rule: Resource<VirtualServiceSpec>, path: Path, message: string, remedy: string, code: string): void {
+  #add(severity: 'error' | 'warning', rule: Origin, path: Path, message: string, remedy: string, code: string): void {
     const key = `${rule.kind} ${rule.namespace}/${rule.name}`;
-    this.keys.add(key);
-    this.problems.push({ severity: 'error', code, file: rule.file, line: this.#lineOf(key, path), object: objectName(rule), field: fieldName(path), message, remedy });
+    if (severity === 'error') this.keys.add(key);
+    this.problems.push({ severity, code, file: rule.file, line: this.#lineOf(key, path), object: objectName(rule), field: fieldName(path), message, remedy });
   }
 }

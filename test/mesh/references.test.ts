@@ -17,7 +17,7 @@ describe('what a rule names', () => {
   it('is found under a short name in the namespace of the rule, and under a full name anywhere', () => {
     expect(told(rule('a', '{hosts: [cart], http: [{route: [{destination: {host: cart}}]}]}'))).toEqual([]);
     expect(told(rule('a', '{hosts: [cart], http: [{route: [{destination: {host: cart.shop.svc.cluster.local}}]}]}'))).toEqual([]);
-    const elsewhere = rule('a', '{hosts: [cart], http: [{route: [{destination: {host: cart}}]}]}').replace('namespace: shop', 'namespace: other');
+    const elsewhere = rule('a', '{hosts: [cart.example.com], http: [{route: [{destination: {host: cart}}]}]}').replace('namespace: shop', 'namespace: other');
     expect(told(elsewhere)).toEqual([
       'rules.yaml:5: error [IST0101] VirtualService other/a spec.http[0].route[0].destination.host: there is no service "cart.other.svc.cluster.local" → create the Service or a ServiceEntry, or correct the name; until then the route answers 503 NC',
     ]);
