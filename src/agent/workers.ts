@@ -20,10 +20,15 @@ const RESTART_DELAY_MAX_MS = 5_000;
 const HEALTHY_AFTER_MS = 10_000;
 const ANSWER_TIMEOUT_MS = 5_000;
 
+/** Beside this file, in the form this file itself runs in. */
+const WORKER = new URL(import.meta.filename.endsWith('.ts') ? './worker.ts' : './worker.js', import.meta.url);
+
 export interface WorkersOptions {
   readonly count: number;
   readonly settings: Omit<WorkerSettings, 'name'>;
   readonly log: Logger;
+  /** The program of the threads. */
+  readonly entry?: URL;
   /** A pod's listeners accept, or why they do not. */
   readonly onEnrolled: (id: string, failure: string | undefined) => void;
   /** Every worker has the tables of this snapshot in force. */
@@ -94,9 +99,9 @@ export class Workers {
   }
 
   #thread(index: number, delayMs: number): Thread {
-    const { settings, log, onEnrolled, onRestart } = this.#options;
+    const { settings, log, entry = WORKER, onEnrolled, onRestart } = this.#options;
     const name = `worker-${index}`;
-    return new Thread(index, { ...settings, name }, {
+    return new Thread(index, entry, { ...settings, name }, {
       enrolled: (id, failure) => {
         if (this.#pods.get(id)?.owner === index) onEnrolled(id, failure);
       },
@@ -155,13 +160,12 @@ class Thread {
   #drained: ((left: number) => void) | undefined;
   #dead = false;
 
-  constructor(index: number, settings: WorkerSettings, events: ThreadEvents) {
+  constructor(index: number, entry: URL, settings: WorkerSettings, events: ThreadEvents) {
     this.index = index;
     this.name = settings.name;
     this.#events = events;
     const startedMs = performance.now();
-    const extension = import.meta.filename.endsWith('.ts') ? 'ts' : 'js';
-    this.#worker = new Worker(new URL(`./worker.${extension}`, import.meta.url), {
+    this.#worker = new Worker(entry, {
       workerData: settings,
       name: settings.name,
       resourceLimits: { maxOldGenerationSizeMb: WORKER_HEAP_MIB, maxYoungGenerationSizeMb: YOUNG_GENERATION_MIB },
