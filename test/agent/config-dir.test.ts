@@ -6,7 +6,7 @@ import { ConfigDir } from '../../src/agent/config-dir.ts';
 import { createLogger } from '../../src/core/log.ts';
 import { configDigest } from '../../src/mesh/config-digest.ts';
 
-const route = (status: number): string => JSON.stringify({ apiVersion: 'networking.istio.io/v1', kind: 'VirtualService', metadata: { name: 'web' }, spec: { hosts: ['web'], http: [{ directResponse: { status } }] } });
+const route = (code: number): string => JSON.stringify({ apiVersion: 'networking.istio.io/v1', kind: 'VirtualService', metadata: { name: 'web' }, spec: { hosts: ['web'], http: [{ directResponse: { status: code } }] } });
 
 let directory: string;
 let config: ConfigDir;

@@ -45,6 +45,7 @@ function valid(schema: Schema): fc.Arbitrary<unknown> {
     case 'string':
       return fc.constantFrom(...WORDS);
     case 'regex':
+    case 'regexOrStar':
       return fc.constantFrom('.*', '/a+', '(?i)x', '');
     case 'duration':
       return fc.constantFrom('0s', '1ms', '10s', '1h');

@@ -1,5 +1,5 @@
 /** The fields of Istio's traffic resources (istio.io/api, networking): honoured, or named as not honoured yet. */
-import { any, boolean, duration, int, later, list, map, number, object, oneOf, regex, string } from './schema.ts';
+import { any, boolean, duration, int, later, list, map, number, object, oneOf, regex, regexOrStar, string } from './schema.ts';
 import type { Schema } from './schema.ts';
 
 const PORT = int(1, 65_535);
@@ -9,6 +9,7 @@ const FULL_SHARE = 'new endpoints get their full share at once';
 const HTTP1 = 'upstreams are spoken to in HTTP/1.1';
 
 const stringMatch = object({ exact: string, prefix: string, regex });
+const valueMatch = object({ exact: string, prefix: string, regex: regexOrStar });
 const labels = map(string);
 const percent = object({ value: number(0, 100) });
 const destination = object({ host: string, subset: string, port: object({ number: PORT }) }, ['host']);
@@ -17,7 +18,7 @@ const headers = object({ request: headerOps, response: headerOps });
 
 const httpMatch = object({
   name: string, uri: stringMatch, scheme: stringMatch, method: stringMatch, authority: stringMatch,
-  headers: map(stringMatch), withoutHeaders: map(stringMatch), queryParams: map(stringMatch),
+  headers: map(valueMatch), withoutHeaders: map(valueMatch), queryParams: map(valueMatch),
   port: PORT, ignoreUriCase: boolean, gateways: list(string), sourceLabels: labels, sourceNamespace: string,
   statPrefix: later('statistics have Istio\'s standard names'),
 });

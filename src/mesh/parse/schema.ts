@@ -7,7 +7,7 @@ import { regexFault } from '../regex.ts';
 import type { Path } from './document.ts';
 
 export type Schema =
-  | { readonly type: 'string' | 'boolean' | 'any' | 'duration' | 'regex' }
+  | { readonly type: 'string' | 'boolean' | 'any' | 'duration' | 'regex' | 'regexOrStar' }
   | { readonly type: 'number'; readonly min: number; readonly max: number; readonly whole: boolean }
   | { readonly type: 'enum'; readonly values: readonly string[]; readonly notYet: readonly string[] }
   | { readonly type: 'list' | 'map'; readonly of: Schema }
@@ -19,6 +19,8 @@ export const boolean: Schema = { type: 'boolean' };
 export const any: Schema = { type: 'any' };
 export const duration: Schema = { type: 'duration' };
 export const regex: Schema = { type: 'regex' };
+/** Istio reads `*`, which is no regular expression, as "any value" in headers and parameters. */
+export const regexOrStar: Schema = { type: 'regexOrStar' };
 
 export function int(min = 0, max = 4_294_967_295): Schema {
   return { type: 'number', min, max, whole: true };
@@ -68,6 +70,7 @@ export function check(value: unknown, schema: Schema, path: Path, report: Report
       return;
     case 'string':
     case 'regex':
+    case 'regexOrStar':
     case 'duration':
       checkText(value, schema.type, path, report);
       return;
@@ -99,7 +102,7 @@ function checkPresent(value: unknown, schema: Schema, path: Path, report: Report
   else check(value, schema, path, report);
 }
 
-function checkText(value: unknown, type: 'string' | 'regex' | 'duration', path: Path, report: Report): void {
+function checkText(value: unknown, type: 'string' | 'regex' | 'regexOrStar' | 'duration', path: Path, report: Report): void {
   if (typeof value !== 'string') {
     // YAML reads `version: 1.0` as a number and `debug: on` as a word of its own: it is the quotes that are missing.
     const unquoted = typeof value === 'number' || typeof value === 'boolean';
@@ -108,7 +111,7 @@ function checkText(value: unknown, type: 'string' | 'regex' | 'duration', path: 
     return;
   }
   if (type === 'duration' && parseDuration(value) === undefined) report.error(path, `"${value}" is no duration`, 'write it as 10s, 250ms or 1h30m');
-  const fault = type === 'regex' ? regexFault(value) : undefined;
+  const fault = type === 'regex' || (type === 'regexOrStar' && value !== '*') ? regexFault(value) : undefined;
   if (fault !== undefined) report.error(path, `the regular expression is not RE2: ${fault}`, 'RE2 has no look-around and no back-references; rewrite it (github.com/google/re2/wiki/Syntax)');
 }
 
