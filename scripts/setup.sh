@@ -39,7 +39,9 @@ fi
 
 if [ ! -e node_modules/.package-lock.json ] || [ package-lock.json -nt node_modules/.package-lock.json ]; then
   say "npm packages (pinned by package-lock.json)"
-  npm ci --no-audit --no-fund --loglevel=error
+  # Not `npm ci`: it refuses a lock file without the optional packages of other platforms, which not every registry carries.
+  # This takes the same versions from the lock file and does not rewrite it.
+  npm install --no-save --no-audit --no-fund --loglevel=error
 fi
 [ -x node_modules/node/bin/node ] || fail "the pinned Node did not install; try: rm -rf node_modules && make setup"
 
