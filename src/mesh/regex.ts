@@ -22,11 +22,28 @@ export function fullMatch(pattern: string): (text: string) => boolean {
   return (text) => re.matches(text);
 }
 
-/** Replace every match; `\1` in `rewrite` stands for the first group, as in Envoy's RegexMatchAndSubstitute. */
+/**
+ * Replace every match. In `rewrite`, `\1` to `\9` stand for groups, `\0` for the whole match and `\\` for a backslash, as in
+ * Envoy's RegexMatchAndSubstitute; everything else is literal (re2js' own replacement strings know other signs).
+ */
 export function replacer(pattern: string, rewrite: string): (text: string) => string {
   const re = pattern2re(pattern);
-  const replacement = rewrite.replaceAll('$', String.raw`\$`).replaceAll(/\\(\d)/g, '$$$1');
-  return (text) => re.matcher(text).replaceAll(replacement);
+  const parts = (rewrite.match(/\\[\d\\]|[^\\]+|\\/g) ?? []).map((part) => (/^\\\d$/.test(part) ? Number(part[1]) : part === String.raw`\\` ? '\\' : part));
+  return (text) => {
+    const matcher = re.matcher(text);
+    let replaced = '';
+    let at = 0;
+    let lastEnd = -1;
+    while (matcher.find()) {
+      // RE2 takes no empty match at the end of the one before.
+      if (matcher.start() === matcher.end() && matcher.start() === lastEnd) continue;
+      replaced += text.slice(at, matcher.start());
+      for (const part of parts) replaced += typeof part === 'string' ? part : part > matcher.groupCount() ? '' : (matcher.group(part) ?? '');
+      at = matcher.end();
+      lastEnd = at;
+    }
+    return replaced + text.slice(at);
+  };
 }
 
 function pattern2re(pattern: string): RE2JS {
