@@ -88,11 +88,18 @@ function endpointsOf(service: Service, port: ServicePort, snapshot: Snapshot, wo
   });
 }
 
-/** The pods of a Service's selector. */
+const podsOf = new WeakMap<Snapshot, ReadonlyMap<string, readonly Workload[]>>();
+
+/** The pods of a Service's selector. They are looked for in its namespace only: a cluster of 10,000 Services has many of both. */
 export function selected(service: Service, snapshot: Snapshot): Workload[] {
   const { selector, origin } = service;
   if (selector === undefined) return [];
-  return snapshot.workloads.filter((workload) => workload.namespace === origin.namespace && hasLabels(workload.labels, selector));
+  let pods = podsOf.get(snapshot);
+  if (pods === undefined) {
+    pods = Map.groupBy(snapshot.workloads, ({ namespace }) => namespace);
+    podsOf.set(snapshot, pods);
+  }
+  return (pods.get(origin.namespace) ?? []).filter(({ labels }) => hasLabels(labels, selector));
 }
 
 /** The container port that a service port leads to in this pod. */
