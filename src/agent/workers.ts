@@ -13,7 +13,7 @@ import type { WorkerSettings } from './worker.ts';
 
 /** Heap of one worker; the agent's own limit is the sum. Beyond it the worker is ended and replaced, not the agent. */
 const WORKER_HEAP_MIB = 512;
-const YOUNG_GENERATION_MIB = 6;
+const YOUNG_GENERATION_MIB = 3;
 /** A worker that dies again at once is replaced more and more slowly. */
 const RESTART_DELAY_MS = 50;
 const RESTART_DELAY_MAX_MS = 5_000;
