@@ -2,12 +2,13 @@
  * The clusters that one client workload uses. Made when traffic first needs them, kept across tables: what is per client in
  * Istio (limits, ejections) stays per client here, though all pods of the node share a process.
  */
-import { CONNECT_TIMEOUT_MS, PENDING_REQUESTS_MAX, TCP_IDLE_TIMEOUT_MS, UPSTREAM_IDLE_TIMEOUT_MS } from '../core/limits.ts';
+import { UPSTREAM_IDLE_TIMEOUT_MS } from '../core/limits.ts';
 import type { ClusterSpec, Table } from '../mesh/table.ts';
 import { Buffers } from './buffers.ts';
 import { Cluster } from './cluster.ts';
 import type { DataPlane } from './dataplane.ts';
 import type { UpstreamCodec } from './pool.ts';
+import { unlimited } from './unlimited.ts';
 import type { WorkloadHandle } from './workload.ts';
 
 /** Istio's cluster for destinations outside the registry, and the name they have in metrics and logs. */
@@ -20,18 +21,7 @@ const PASSTHROUGH_CLUSTER: ClusterSpec = Object.freeze({
   discovery: 'original',
   endpoints: [],
   balancer: 'PASSTHROUGH',
-  limits: {
-    maxConnections: Infinity,
-    connectTimeoutMs: CONNECT_TIMEOUT_MS,
-    tcpIdleTimeoutMs: TCP_IDLE_TIMEOUT_MS,
-    maxConnectionDurationMs: 0,
-    keepalive: undefined,
-    maxPendingRequests: PENDING_REQUESTS_MAX,
-    maxRequests: Infinity,
-    maxRequestsPerConnection: 0,
-    maxRetries: Infinity,
-    httpIdleTimeoutMs: UPSTREAM_IDLE_TIMEOUT_MS,
-  },
+  limits: unlimited(UPSTREAM_IDLE_TIMEOUT_MS),
   outlier: undefined,
 });
 

@@ -4,8 +4,8 @@
  * of connections per port and client.
  */
 import type { Clock } from '../core/clock.ts';
-import { APP_CLIENTS_MAX, APP_IDLE_TIMEOUT_MS, CONNECT_TIMEOUT_MS, PENDING_REQUESTS_MAX, TCP_IDLE_TIMEOUT_MS } from '../core/limits.ts';
-import type { ConnectionLimits, RetryPolicy } from '../mesh/table.ts';
+import { APP_CLIENTS_MAX, APP_IDLE_TIMEOUT_MS } from '../core/limits.ts';
+import type { RetryPolicy } from '../mesh/table.ts';
 import { Attempt, AttemptRequest } from './attempt.ts';
 import type { AttemptHost } from './attempt.ts';
 import { Budget } from './budget.ts';
@@ -23,22 +23,12 @@ import { retry } from './layers/retry.ts';
 import { Pool } from './pool.ts';
 import type { PoolHost, UpstreamCodec } from './pool.ts';
 import type { Exchange } from './record.ts';
+import { unlimited } from './unlimited.ts';
 import type { Dialer } from './upstream.ts';
 import type { WorkloadHandle } from './workload.ts';
 
 /** The application's own pod limits nothing but time: what clients may do is their side's business. */
-const APP_LIMITS: ConnectionLimits = Object.freeze({
-  maxConnections: Infinity,
-  connectTimeoutMs: CONNECT_TIMEOUT_MS,
-  tcpIdleTimeoutMs: TCP_IDLE_TIMEOUT_MS,
-  maxConnectionDurationMs: 0,
-  keepalive: undefined,
-  maxPendingRequests: PENDING_REQUESTS_MAX,
-  maxRequests: Infinity,
-  maxRequestsPerConnection: 0,
-  maxRetries: Infinity,
-  httpIdleTimeoutMs: APP_IDLE_TIMEOUT_MS,
-});
+const APP_LIMITS = unlimited(APP_IDLE_TIMEOUT_MS);
 
 /** Istio's default for inbound routes: hides the application's closing of kept-alive connections, for any method. */
 const APP_RETRY: RetryPolicy = Object.freeze({
