@@ -156,7 +156,7 @@ class DataPlaneWorker {
 
   #drain(deadlineMs: number): void {
     this.#draining = true;
-    for (const { pod } of this.#pods.values()) pod.stopAccepting();
+    for (const { pod } of this.#pods.values()) pod.drain();
     const endMs = systemClock.nowMs() + deadlineMs;
     const poll = (): void => {
       const left = [...this.#pods.values()].reduce((sum, { pod }) => sum + pod.openConnections, 0);

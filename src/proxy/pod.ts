@@ -96,14 +96,20 @@ export class Pod implements WorkloadHandle {
     return { id: this.id, openConnections: this.openConnections, clusters, table: describeTable(this.table) };
   }
 
-  /** Accept no more; what is under way goes on. */
-  stopAccepting(): void {
+  /** The agent ends: accept no more, close what is idle; what is under way is finished. */
+  drain(): void {
+    this.#stopAccepting();
+    this.#handlers.outbound.drain();
+    this.#handlers.inbound.drain();
+  }
+
+  #stopAccepting(): void {
     for (const listener of this.#listeners) listener.close();
   }
 
   /** The pod leaves the mesh: finish what is under way, close what is idle. */
   close(): void {
-    this.stopAccepting();
+    this.#stopAccepting();
     this.#clusters.close();
     this.#inbound.close();
   }
@@ -116,6 +122,7 @@ abstract class Direction implements ConnectionHandler {
   readonly #service: Service;
   readonly #dialer: OpaqueDialer;
   readonly #opaquePorts = new Set<string>();
+  readonly #servers = new Set<Http1Server>();
 
   constructor(pod: WorkloadHandle, dataplane: DataPlane, service: Service, dialer: OpaqueDialer) {
     this.pod = pod;
@@ -138,13 +145,30 @@ abstract class Direction implements ConnectionHandler {
     this.#opaquePorts.add(portOf(connection));
   }
 
+  /** Close what is idle; what is under way ends by itself. */
+  drain(): void {
+    for (const server of this.#servers) server.drain();
+  }
+
   /** The ports may be declared otherwise now. */
   forget(): void {
     this.#opaquePorts.clear();
   }
 
   http(transport: Transport, connection: Connection, onClosed: () => void): TransportOwner {
-    return new Http1Server({ transport, connection, service: this.#service, dataplane: this.#dataplane, begin: () => this.begin(connection), onClosed });
+    const server: Http1Server = new Http1Server({
+      transport,
+      connection,
+      service: this.#service,
+      dataplane: this.#dataplane,
+      begin: () => this.begin(connection),
+      onClosed: () => {
+        this.#servers.delete(server);
+        onClosed();
+      },
+    });
+    this.#servers.add(server);
+    return server;
   }
 
   opaque(connection: Connection, observer: OpaqueObserver): OpaqueSession {

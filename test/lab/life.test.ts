@@ -116,6 +116,19 @@ for (const redirect of ['ebpf', 'iptables'] as const) {
       expect((await load('http://near:8080/', 20)).statuses).toEqual({ 200: 20 });
     });
 
+    it('does not wait for idle connections when the agent is asked to end', async () => {
+      // A client that keeps its connection open for long after its request.
+      const script = 'exec 3<>/dev/tcp/far/8080; printf "GET / HTTP/1.1\\r\\nHost: far\\r\\n\\r\\n" >&3; timeout 20 cat <&3 | tail -c 1 | wc -c';
+      const idle = lab.exec('client', ['bash', '-c', script]);
+      await sleep(700);
+      await lab.agent(`${redirect}1`).act('restart');
+      // `cat` ends when the agent closes the connection, with everything that was sent before.
+      expect((await idle).stdout.trim()).toBe('1');
+      const log = readFileSync((await lab.agent(`${redirect}1`).status()).logPath, 'utf8');
+      expect(log).not.toContain('connections were still open');
+      await lab.until(({ nodes }) => nodes.every(({ agent }) => agent.ready), { what: 'agents ready again' });
+    });
+
     it('finishes what is under way when the agent is asked to end', async () => {
       const slow = lab.exec('client', ['curl', '-s', '-m', '20', '-o', '/dev/null', '-w', '%{http_code}', 'http://far:8080/?delay=2000']);
       await sleep(700);

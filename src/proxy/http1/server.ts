@@ -92,6 +92,11 @@ export class Http1Server implements TransportOwner, RequestReader, AnswerHost {
     this.#options.onClosed();
   }
 
+  /** The agent ends: an idle connection is closed now; a busy one says `Connection: close` with its answer. */
+  drain(): void {
+    if (this.#current === undefined && this.#parser.idle && !this.#gone && !this.#lingering) this.#linger();
+  }
+
   requestHead(head: RequestHead): void {
     const { service, begin } = this.#options;
     const exchange = begin();
