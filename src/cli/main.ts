@@ -26,6 +26,12 @@ function exitByUsage(command: Command): void {
   for (const child of command.commands) exitByUsage(child);
 }
 
+// A reader that has seen enough (`| head`) is no error of anybody's.
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  if (error.code !== 'EPIPE') throw error;
+  process.exit(0);
+});
+
 try {
   await main(process.argv.slice(2));
 } catch (error) {
