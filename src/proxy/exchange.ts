@@ -10,7 +10,8 @@
  * Order: head (informational heads before it), then data*, then end or abort, exactly once; nothing after either.
  * Back-pressure: `data` returning false means "I keep this, send nothing more until told": the receiver of request data
  * then calls `ResponseSink.resumeRequest()`, the receiver of response data calls `RequestSink.resumeResponse()`.
- * Ownership: a chunk is borrowed for the length of the call (it is usually a view of a shared read buffer). Copy to keep.
+ * Ownership: a chunk is borrowed for the length of the call (it is usually a view of a shared read buffer); copy to keep. A
+ * receiver that answers false may go on reading it until it resumes the sender, who leaves the buffer alone meanwhile.
  * After a 101 (or a 2xx to CONNECT) both directions carry raw bytes by the same calls, and `end` is a half-close.
  */
 import type { MeshError } from '../core/errors.ts';
