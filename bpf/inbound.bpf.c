@@ -71,7 +71,8 @@ int inbound(struct bpf_sk_lookup *ctx)
 		count(COUNTER_LISTENER_MISSING);
 		return SK_DROP;
 	}
-	error = bpf_sk_assign(ctx, sk, 0);
+	/* To this very socket: an application may join its SO_REUSEPORT group if it runs as root, too. */
+	error = bpf_sk_assign(ctx, sk, BPF_SK_LOOKUP_F_NO_REUSEPORT);
 	bpf_sk_release(sk);
 	return error ? SK_DROP : SK_PASS;
 }

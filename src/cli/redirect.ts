@@ -3,6 +3,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import { Command, Option } from 'commander';
 import { buildSnapshot } from '../mesh/build.ts';
 import { checkByHand, cleanByHand, renderPod } from '../redirect/by-hand.ts';
+import { removeNode } from '../redirect/ebpf/programs.ts';
 import { NO_EXCLUSIONS, parseExclusions } from '../redirect/exclusions.ts';
 import type { Exclusions } from '../redirect/exclusions.ts';
 import type { RedirectKind } from '../redirect/redirector.ts';
@@ -35,24 +36,30 @@ export function redirectCommand(): Command {
       }),
     );
   withPodFlags(command.command('check'))
-    .description('compare the rules in a network namespace with what they should be (iptables); exit 1 when they differ')
+    .description('compare the capture in a network namespace with what it should be; exit 1 when it differs')
     .argument('<netns>', '/run/netns/NAME or /proc/PID/ns/net')
     .action((netns: string, flags: PodFlags) =>
       guarded(() => {
-        const drifts = checkByHand(existing(netns), podOf(flags).exclusions);
+        const { exclusions, addresses } = podOf(flags);
+        const { kind, drifts } = checkByHand(existing(netns), exclusions, addresses);
         for (const { expected, found } of drifts) process.stdout.write(`expected ${expected}\n   found ${found}\n`);
-        process.stdout.write(drifts.length === 0 ? 'as it should be\n' : `${drifts.length} differences; a running agent repairs them within 5 s\n`);
+        process.stdout.write(drifts.length === 0 ? `captured by ${kind}, as it should be\n` : `${drifts.length} differences; a running agent repairs them within 5 s\n`);
         process.exitCode = drifts.length === 0 ? 0 : 1;
       }),
     );
   command
     .command('clean')
-    .description('remove every rule and route of ours from a network namespace; captured connections end')
-    .argument('<netns>', '/run/netns/NAME or /proc/PID/ns/net')
-    .action((netns: string) =>
+    .description('remove every rule, route and BPF entry of ours from a network namespace, or the BPF programs of a node whose agent is gone; captured connections end')
+    .argument('[netns]', '/run/netns/NAME or /proc/PID/ns/net')
+    .option('--node <name>', 'a node, to remove its BPF programs')
+    .action((netns: string | undefined, { node }: { node?: string }) =>
       guarded(() => {
-        cleanByHand(existing(netns));
-        process.stdout.write('nothing of ours is left in it (an agent that still has the pod enrolled puts it back)\n');
+        if ((netns === undefined) === (node === undefined)) throw new UsageError('clean: give a network namespace or --node NAME, one of them');
+        if (netns !== undefined) {
+          cleanByHand(existing(netns));
+          process.stdout.write('nothing of ours is left in it (an agent that still has the pod enrolled puts it back)\n');
+        }
+        if (node !== undefined) process.stdout.write(removeNode(node) ? `the BPF programs of ${node} are gone\n` : `${node} has no BPF programs here\n`);
       }),
     );
   return command;

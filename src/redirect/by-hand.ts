@@ -2,8 +2,11 @@
 import { Netns } from '../sys/netns.ts';
 import type { Family } from '../sys/sockaddr.ts';
 import { cleanNetns } from './clean.ts';
+import { allObjectDirectories } from './ebpf/pins.ts';
 import { planPod, unsupportedByEbpf } from './ebpf/plan.ts';
+import { withEntries } from './ebpf/pod-entries.ts';
 import type { Exclusions } from './exclusions.ts';
+import { familiesHere } from './families.ts';
 import { chooseVariant, Iptables } from './iptables/apply.ts';
 import { compareRules } from './iptables/check.ts';
 import { renderRestore } from './iptables/render.ts';
@@ -34,18 +37,32 @@ function renderPlan(exclusions: Exclusions, addresses: readonly string[]): strin
   return `# entries of the BPF maps for this pod, keyed by the cookie of its network namespace\n${JSON.stringify(plan, undefined, 2)}\n`;
 }
 
-/** Differences between the rules a pod should have and those in its namespace. */
-export function checkByHand(netnsPath: string, exclusions: Exclusions): Drift[] {
+/**
+ * Differences between the capture a pod should have and what is there: in the maps of the agent's programs when they know its
+ * namespace, in its rules otherwise.
+ */
+export function checkByHand(netnsPath: string, exclusions: Exclusions, addresses: readonly string[]): { kind: RedirectKind; drifts: Drift[] } {
   using netns = Netns.open(netnsPath);
-  const rules = netns.run(() => {
-    const variant = chooseVariant();
-    return FAMILIES.flatMap((family) => compareRules(netnsPath, family, compileRules(exclusions, family), new Iptables(variant, family).save()));
-  });
-  return [...rules, ...checkReturnPath(netns, FAMILIES).map((missing) => ({ podId: netnsPath, ...missing }))];
+  const families = netns.run(familiesHere);
+  const programs = directoriesWith(netns);
+  const amiss = programs.length > 0
+    ? programs.flatMap((directory) => withEntries(directory, (entries, shared) => [...shared.check(), ...entries.compare({ id: netnsPath, netnsPath, addresses, exclusions }, netns)]))
+    : netns.run(() => {
+        const variant = chooseVariant();
+        return families.flatMap((family) => compareRules(netnsPath, family, compileRules(exclusions, family), new Iptables(variant, family).save()));
+      });
+  const drifts = [...amiss, ...checkReturnPath(netns, families)].map(({ expected, found }) => ({ podId: netnsPath, expected, found }));
+  return { kind: programs.length > 0 ? 'ebpf' : 'iptables', drifts };
 }
 
-/** Remove every rule, route and setting of ours from a namespace. Connections that were captured end. */
+/** Remove every rule, route and setting of ours from a namespace, and the namespace from every agent's programs. Connections that were captured end. */
 export function cleanByHand(netnsPath: string): void {
   using netns = Netns.open(netnsPath);
+  for (const directory of directoriesWith(netns)) withEntries(directory, (entries) => entries.erase(netns.cookie));
   cleanNetns(netns);
+}
+
+/** Pinned programs, of any node, that capture in this namespace. */
+function directoriesWith(netns: Netns): string[] {
+  return allObjectDirectories().filter((directory) => withEntries(directory, (entries) => entries.has(netns.cookie)));
 }

@@ -1,5 +1,6 @@
 /** Cleaning a network namespace of rules and routes that any agent of ours left there, by hand or before another backend takes over. */
-import type { Netns } from '../sys/netns.ts';
+import { existsSync } from 'node:fs';
+import { Netns } from '../sys/netns.ts';
 import type { Family } from '../sys/sockaddr.ts';
 import { findCommand } from './command.ts';
 import { chooseVariant, Iptables } from './iptables/apply.ts';
@@ -28,6 +29,14 @@ export function cleanRules(): void {
 export function cleanNetns(netns: Netns): void {
   netns.run(cleanRules);
   removeReturnPath(netns);
+}
+
+/** cleanNetns for each path. A namespace that is gone took with it whatever was in it. */
+export function cleanAll(netnsPaths: readonly string[]): void {
+  for (const path of netnsPaths.filter((candidate) => existsSync(candidate))) {
+    using netns = Netns.open(path);
+    cleanNetns(netns);
+  }
 }
 
 /** Looking at a legacy table creates it, so only namespaces that have legacy tables are looked at. */

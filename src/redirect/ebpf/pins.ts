@@ -15,6 +15,8 @@ import { join } from 'node:path';
 import { run } from '../command.ts';
 
 const BPFFS = '/sys/fs/bpf';
+/** A hash, see objectDirectory. */
+const OBJECT_NAME = /^[0-9a-f]{12}$/;
 const NODE_NAME = /^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$/;
 
 /** Directory of everything of one node. Throws for a name that could lead elsewhere. */
@@ -22,6 +24,17 @@ export function nodeDirectory(node: string): string {
   if (!NODE_NAME.test(node)) throw new Error(`"${node}" is not a node name: lower-case letters, digits, "-" and "." are allowed`);
   // bpffs takes no dots in names.
   return join(BPFFS, 'orlop', node.replaceAll('.', '_'));
+}
+
+/** Complete sets of programs of one node. While a set is being loaded its directory has another name. */
+export function objectDirectories(node: string): string[] {
+  return completeIn(nodeDirectory(node));
+}
+
+/** Complete sets of programs of all nodes on this kernel. */
+export function allObjectDirectories(): string[] {
+  const nodes = join(BPFFS, 'orlop');
+  return entries(nodes).flatMap((node) => completeIn(join(nodes, node)));
 }
 
 export function objectDirectory(node: string, objectPath: string): string {
@@ -41,6 +54,10 @@ export function cgroupRoot(): string | undefined {
 /** Names in a directory; none when there is no such directory. */
 export function entries(directory: string): string[] {
   return existsSync(directory) ? readdirSync(directory) : [];
+}
+
+function completeIn(directory: string): string[] {
+  return entries(directory).filter((name) => OBJECT_NAME.test(name)).map((name) => join(directory, name));
 }
 
 function mounts(): { path: string; type: string }[] {

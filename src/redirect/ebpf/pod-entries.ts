@@ -11,8 +11,7 @@ import type { PodListeners, PodTarget } from '../redirector.ts';
 import { entries } from './pins.ts';
 import { cidrKeys, planPod, podValue } from './plan.ts';
 import type { PodPlan } from './plan.ts';
-import { removeLink, repin } from './programs.ts';
-import type { Programs } from './programs.ts';
+import { Programs, removeLink, repin } from './programs.ts';
 
 /** Value of `cidrs`, which has no meaning. */
 const PRESENT = Buffer.from([1]);
@@ -116,6 +115,16 @@ export class PodEntries {
     for (const key of mapKeys(this.#programs.map('cidrs'), size)) {
       if (key.readBigUInt64LE(fields.netns) === cookie && !keptKeys.has(key.toString('hex'))) mapDelete(this.#programs.map('cidrs'), key);
     }
+  }
+}
+
+/** Use the programs pinned in `directory`, of whichever version, for one call. */
+export function withEntries<T>(directory: string, fn: (entries: PodEntries, programs: Programs) => T): T {
+  const programs = new Programs(directory);
+  try {
+    return fn(new PodEntries(programs), programs);
+  } finally {
+    programs.close();
   }
 }
 

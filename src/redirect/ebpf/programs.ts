@@ -5,7 +5,7 @@ import { ATTACH, linkCreate, linkDetach, linkInfo, mapLookup, objGet, objPin } f
 import { COUNTERS } from '../../sys/layout.ts';
 import { closeFd } from '../../sys/socket.ts';
 import { run } from '../command.ts';
-import { cgroupRoot, ensureBpffs, entries, nodeDirectory, objectDirectory } from './pins.ts';
+import { cgroupRoot, ensureBpffs, entries, nodeDirectory, objectDirectories, objectDirectory } from './pins.ts';
 
 export const MAPS = ['pods', 'pod_addresses', 'listeners', 'cidrs', 'meant', 'accepted', 'handshakes', 'counters'] as const;
 export type MapName = (typeof MAPS)[number];
@@ -160,10 +160,9 @@ export function repin(fd: number, path: string): void {
   objPin(fd, path);
 }
 
-/** Directories of other versions of the programs, left by earlier agents of `node`. */
+/** Other versions of the programs, left by earlier agents of `node`. */
 export function olderDirectories(node: string, current: string): string[] {
-  const directory = nodeDirectory(node);
-  return entries(directory).map((name) => join(directory, name)).filter((path) => path !== current);
+  return objectDirectories(node).filter((path) => path !== current);
 }
 
 /** Detach and unpin everything in a directory of pins. */
@@ -178,7 +177,7 @@ export function removeDirectory(directory: string): void {
 export function removeNode(node: string): boolean {
   const directory = nodeDirectory(node);
   if (!existsSync(directory)) return false;
-  for (const path of olderDirectories(node, '')) removeDirectory(path);
+  for (const path of objectDirectories(node)) removeDirectory(path);
   rmSync(directory, { recursive: true, force: true });
   // The directory of all nodes goes with the last of them.
   if (entries(dirname(directory)).length === 0) rmSync(dirname(directory), { recursive: true, force: true });
@@ -223,6 +222,6 @@ function attachToRoot(program: number, name: CgroupProgram): number {
 
 function openPin(path: string): number {
   const fd = objGet(path);
-  if (fd === undefined) throw new Error(`nothing is pinned at ${path}; remove its directory by \`orlop redirect clean\` and start again`);
+  if (fd === undefined) throw new Error(`nothing is pinned at ${path}; remove what is left of it (\`orlop redirect clean --node NAME\`) and start again`);
   return fd;
 }

@@ -2,12 +2,12 @@
 import type { COUNTERS } from '../../sys/layout.ts';
 import { Netns } from '../../sys/netns.ts';
 import type { Family } from '../../sys/sockaddr.ts';
-import { cleanNetns, cleanRules, disarmRules } from '../clean.ts';
+import { cleanAll, cleanRules, disarmRules } from '../clean.ts';
 import type { Exclusions } from '../exclusions.ts';
 import type { Drift, OriginalDst, PodListeners, PodTarget, Redirector } from '../redirector.ts';
 import { checkReturnPath, removeReturnPath, ReturnPaths } from '../return-path.ts';
 import { unsupportedByEbpf } from './plan.ts';
-import { PodEntries } from './pod-entries.ts';
+import { PodEntries, withEntries } from './pod-entries.ts';
 import { olderDirectories, Programs, removeDirectory, removeNode } from './programs.ts';
 import type { ProgramsOptions } from './programs.ts';
 
@@ -62,7 +62,8 @@ export class EbpfRedirector implements Redirector {
       this.#returnPaths.install(netns, enrolled.families);
       this.#entries.write(pod, listeners, netns);
       if (disarmRules(netns)) this.#disarmed.add(netns.inode);
-      for (const directory of this.#older) forget(directory, netns.cookie);
+      // Programs of another version let go of the pod once ours have it.
+      for (const directory of this.#older) withEntries(directory, (entries) => entries.erase(netns.cookie));
       this.#pods.get(pod.id)?.netns.close();
       this.#pods.set(pod.id, enrolled);
     } catch (error) {
@@ -103,10 +104,7 @@ export class EbpfRedirector implements Redirector {
     this.#older = [];
     const enrolled = new Set([...this.#pods.values()].map(({ netns }) => netns.cookie));
     for (const cookie of this.#entries.cookies()) if (!enrolled.has(cookie)) this.#entries.erase(cookie);
-    for (const path of netnsPaths) {
-      using netns = Netns.open(path);
-      cleanNetns(netns);
-    }
+    cleanAll(netnsPaths);
   }
 
   close(options: { keep: boolean }): void {
@@ -125,16 +123,6 @@ export class EbpfRedirector implements Redirector {
     const enrolled = this.#pods.get(podId);
     if (enrolled === undefined) throw new Error(`${podId} is not enrolled`);
     return enrolled;
-  }
-}
-
-/** Take a pod from programs of another version, once ours have it. */
-function forget(directory: string, cookie: bigint): void {
-  const programs = new Programs(directory);
-  try {
-    new PodEntries(programs).erase(cookie);
-  } finally {
-    programs.close();
   }
 }
 

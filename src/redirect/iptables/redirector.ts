@@ -1,8 +1,8 @@
 /** Capture by iptables: REDIRECT in the pod's own network namespace, original destinations from conntrack. */
-import { readFileSync } from 'node:fs';
 import { Netns } from '../../sys/netns.ts';
 import type { Family } from '../../sys/sockaddr.ts';
-import { cleanNetns, cleanRules } from '../clean.ts';
+import { cleanAll, cleanNetns, cleanRules } from '../clean.ts';
+import { familiesHere } from '../families.ts';
 import type { Drift, OriginalDst, PodTarget, Redirector } from '../redirector.ts';
 import { checkReturnPath, ReturnPaths } from '../return-path.ts';
 import { chooseVariant, Iptables } from './apply.ts';
@@ -84,10 +84,7 @@ export class IptablesRedirector implements Redirector {
   }
 
   removeLeftovers(netnsPaths: readonly string[]): void {
-    for (const path of netnsPaths) {
-      using netns = Netns.open(path);
-      cleanNetns(netns);
-    }
+    cleanAll(netnsPaths);
   }
 
   close(options: { keep: boolean }): void {
@@ -116,7 +113,7 @@ export class IptablesRedirector implements Redirector {
 
 function describe(netns: Netns, pod: PodTarget): Enrolled {
   return netns.run(() => {
-    const families: Family[] = ipv6Enabled() ? [4, 6] : [4];
+    const families = familiesHere();
     const variant = chooseVariant();
     return {
       netns,
@@ -138,13 +135,4 @@ function checkRules(podId: string, tool: Tool): Drift[] {
   tool.seen = drifts.length === 0 ? now : undefined;
   tool.timesTrusted = 0;
   return drifts;
-}
-
-/** Is IPv6 on for the current namespace's loopback? A pod without it has no IPv6 traffic to capture, and no listener for it. */
-function ipv6Enabled(): boolean {
-  try {
-    return readFileSync('/proc/sys/net/ipv6/conf/lo/disable_ipv6', 'utf8').trim() === '0';
-  } catch {
-    return false;
-  }
 }
