@@ -1,10 +1,11 @@
 /** What a rule names must exist: hosts, subsets, gateways. Checked over the whole snapshot, because it may stand in any file. */
 import { fieldName } from './field-name.ts';
+import { isExported } from './compile/registry.ts';
 import { covers, qualify } from './host.ts';
 import type { Path } from './parse/document.ts';
 import type { Problem } from './problem.ts';
 import { objectName } from './resources.ts';
-import type { DestinationRuleSpec, HostDestination, Origin, Resource, VirtualServiceSpec } from './resources.ts';
+import type { DestinationRuleSpec, HostDestination, HttpRoute, Origin, Resource, VirtualServiceSpec } from './resources.ts';
 import type { Snapshot } from './snapshot.ts';
 
 export interface References {
@@ -29,7 +30,7 @@ class Checker {
   readonly #wildHosts: string[];
   readonly #subsets = new Map<string, Set<string>>();
   readonly #gateways: Set<string>;
-  readonly #delegates: Set<string>;
+  readonly #delegates: Map<string, Resource<VirtualServiceSpec>>;
 
   constructor(snapshot: Snapshot, lineOf: (key: string, path: Path) => number) {
     this.#lineOf = lineOf;
@@ -43,7 +44,7 @@ class Checker {
       this.#subsets.set(host, names);
     }
     this.#gateways = new Set(Object.values(snapshot.objects).filter(({ origin }) => origin.kind === 'Gateway').map(({ origin }) => `${origin.namespace}/${origin.name}`));
-    this.#delegates = new Set(snapshot.virtualServices.filter(({ spec }) => (spec.hosts ?? []).length === 0).map(({ namespace, name }) => `${namespace}/${name}`));
+    this.#delegates = new Map(snapshot.virtualServices.filter(({ spec }) => (spec.hosts ?? []).length === 0).map((rule) => [`${rule.namespace}/${rule.name}`, rule]));
   }
 
   check(rule: Resource<VirtualServiceSpec>): void {
@@ -62,10 +63,7 @@ class Checker {
       for (const [j, { destination }] of (route.route ?? []).entries()) this.#checkDestination(rule, destination, [...path, 'route', j, 'destination']);
       if (route.mirror !== undefined) this.#checkDestination(rule, route.mirror, [...path, 'mirror']);
       for (const [j, { destination }] of (route.mirrors ?? []).entries()) this.#checkDestination(rule, destination, [...path, 'mirrors', j, 'destination']);
-      const { delegate } = route;
-      if (delegate !== undefined && !this.#delegates.has(`${delegate.namespace ?? rule.namespace}/${delegate.name ?? ''}`)) {
-        this.#add('error', rule, [...path, 'delegate'], `there is no delegate VirtualService "${delegate.name ?? ''}"`, 'create it, without hosts', 'IST0101');
-      }
+      if (route.delegate !== undefined) this.#checkDelegate(rule, route.delegate, [...path, 'delegate']);
     }
     for (const part of ['tls', 'tcp'] as const) {
       for (const [i, route] of (spec[part] ?? []).entries()) {
@@ -75,6 +73,12 @@ class Checker {
         for (const [j, { destination }] of (route.route ?? []).entries()) this.#checkDestination(rule, destination, ['spec', part, i, 'route', j, 'destination']);
       }
     }
+  }
+
+  #checkDelegate(rule: Resource<VirtualServiceSpec>, { name = '', namespace = rule.namespace }: NonNullable<HttpRoute['delegate']>, path: Path): void {
+    const delegate = this.#delegates.get(`${namespace}/${name}`);
+    if (delegate === undefined) this.#add('error', rule, path, `there is no delegate VirtualService "${name}"`, 'create it, without hosts', 'IST0101');
+    else if (!isExported(delegate.spec.exportTo ?? ['*'], namespace, rule.namespace)) this.#add('error', rule, path, `${objectName(delegate)} is not exported to ${rule.namespace}`, `add ${rule.namespace} to its exportTo`, 'IST0101');
   }
 
   /** A policy for a host that nobody has is mostly a misspelt one. */

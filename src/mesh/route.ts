@@ -32,13 +32,21 @@ export function findVirtualHost(table: Table, port: number, destination: Destina
   const { httpPorts } = table.outbound;
   const ofPort = httpPorts.get(port);
   const ofAny = httpPorts.get(ANY_PORT);
-  return ofPort?.exact.get(host) ?? ofAny?.exact.get(host) ?? byWildcard(ofPort, host) ?? byWildcard(ofAny, host) ?? destination?.virtualHost;
+  return ofPort?.exact.get(host) ?? ofAny?.exact.get(host) ?? longest(wildcardOf(ofPort, host), wildcardOf(ofAny, host)) ?? destination?.virtualHost;
 }
 
-function byWildcard(hosts: HostTable | undefined, host: string): VirtualHost | undefined {
+type Wildcard = HostTable['wildcards'][number];
+
+function wildcardOf(hosts: HostTable | undefined, host: string): Wildcard | undefined {
   if (hosts === undefined) return undefined;
-  for (const { suffix, host: found } of hosts.wildcards) if (host.length > suffix.length && host.endsWith(suffix)) return found;
+  for (const wildcard of hosts.wildcards) if (host.length > wildcard.suffix.length && host.endsWith(wildcard.suffix)) return wildcard;
   return undefined;
+}
+
+/** The more specific wildcard; that of the port where both are the same. */
+function longest(ofPort: Wildcard | undefined, ofAny: Wildcard | undefined): VirtualHost | undefined {
+  if (ofPort === undefined || ofAny === undefined) return (ofPort ?? ofAny)?.host;
+  return (ofAny.suffix.length > ofPort.suffix.length ? ofAny : ofPort).host;
 }
 
 /** The first route that takes the request. */
@@ -89,11 +97,16 @@ function rooted(path: string): string {
 /** Value of the Location field. `port` is the one the client connected to. */
 export function redirectLocation(action: RedirectAction, request: RequestView, port: number): string {
   const scheme = action.scheme ?? request.scheme;
-  const host = action.authority ?? hostOf(request.authority);
+  const host = action.authority ?? bracketed(hostOf(request.authority));
   const shown = portText(action, request, scheme, port);
   const path = action.path === undefined ? request.path : action.path.kind === 'full' ? action.path.value : action.path.value + request.path.slice(action.path.matchedPrefix.length);
   const query = request.query === '' ? '' : `?${request.query}`;
   return `${scheme}://${host}${shown}${rooted(path)}${query}`;
+}
+
+/** An IPv6 address stands in brackets in a URI (RFC 3986 §3.2.2). */
+function bracketed(host: string): string {
+  return host.includes(':') ? `[${host}]` : host;
 }
 
 /** A port is shown unless it is the scheme's own. An authority in the rule brings its own port or none. */

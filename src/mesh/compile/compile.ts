@@ -44,7 +44,7 @@ export function workloadClass(snapshot: Snapshot, workload: Workload): string {
 const NO_PORTS: ReadonlyMap<number, InboundPort> = new Map();
 
 function clientClass({ labelKeys }: Index, { namespace, labels }: Workload): string {
-  return [namespace, ...labelKeys.map((key) => `${key}=${labels[key] ?? ''}`)].join(',');
+  return [namespace, ...labelKeys.map((key) => (labels[key] === undefined ? key : `${key}=${labels[key]}`))].join(',');
 }
 
 function indexOf(snapshot: Snapshot): Index {

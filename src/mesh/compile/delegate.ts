@@ -1,6 +1,7 @@
 /** Delegation: a root's route hands over to the routes of a VirtualService without hosts (one level, as in Istio). */
-import type { HttpMatch, HttpRoute, Resource, VirtualServiceSpec } from '../resources.ts';
+import type { HttpMatch, HttpRoute, Resource, StringMatch, VirtualServiceSpec } from '../resources.ts';
 import type { Snapshot } from '../snapshot.ts';
+import { isExported } from './registry.ts';
 
 type Rule = Resource<VirtualServiceSpec>;
 
@@ -16,46 +17,66 @@ export function delegated(route: HttpRoute, rule: Rule, snapshot: Snapshot): Own
   if (delegate === undefined) return [{ rule, route }];
   const namespace = delegate.namespace ?? rule.namespace;
   const child = snapshot.virtualServices.find((one) => one.name === delegate.name && one.namespace === namespace && (one.spec.hosts ?? []).length === 0);
-  return (child?.spec.http ?? []).flatMap((own) => {
+  if (child === undefined || !isExported(child.spec.exportTo ?? ['*'], child.namespace, rule.namespace)) return [];
+  return (child.spec.http ?? []).flatMap((own) => {
     const match = mergeMatches(route.match, own.match);
-    return match === undefined ? [] : [{ rule: child as Rule, route: merge(route, own, match) }];
+    return match === undefined ? [] : [{ rule: child, route: merge(route, own, match) }];
   });
 }
 
 /** What the child says itself wins; what it leaves open is the root's. */
 function merge(root: HttpRoute, child: HttpRoute, match: readonly HttpMatch[]): HttpRoute {
   const { delegate: _, ...inherited } = root;
-  const name = [root.name, child.name].filter((part) => part !== undefined && part !== '').join('-');
-  return { ...inherited, ...child, name, match };
+  return { ...inherited, ...child, name: joined(root.name, child.name), match };
 }
 
-/** Every block of the child within a block of the root that it does not contradict; undefined when there is none. */
+function joined(root: string | undefined, child: string | undefined): string {
+  return [root, child].filter((part) => part !== undefined && part !== '').join('-');
+}
+
+/** The blocks of the child, each narrowed to the blocks of the root it lies in; undefined when one of them lies in none. */
 function mergeMatches(root: readonly HttpMatch[] | undefined, child: readonly HttpMatch[] | undefined): HttpMatch[] | undefined {
   if (root === undefined || root.length === 0) return [...(child ?? [])];
   if (child === undefined || child.length === 0) return [...root];
-  const merged = root.flatMap((outer) => child.filter((inner) => isWithin(inner, outer)).map((inner) => both(outer, inner)));
-  return merged.length === 0 ? undefined : merged;
+  const merged = child.map((inner) => root.filter((outer) => isWithin(inner, outer)).map((outer) => both(outer, inner)));
+  return merged.some((blocks) => blocks.length === 0) ? undefined : merged.flat();
 }
 
 function both(outer: HttpMatch, inner: HttpMatch): HttpMatch {
+  const name = joined(outer.name, inner.name);
   return {
     ...outer,
     ...inner,
+    ...(name === '' ? {} : { name }),
     headers: { ...outer.headers, ...inner.headers },
     withoutHeaders: { ...outer.withoutHeaders, ...inner.withoutHeaders },
     queryParams: { ...outer.queryParams, ...inner.queryParams },
+    ...(outer.sourceLabels === undefined ? {} : { sourceLabels: { ...outer.sourceLabels, ...inner.sourceLabels } }),
   };
 }
 
-/** Istio asks that the child's match be part of the root's; a regular expression on both sides cannot be compared. */
+/** Istio asks that the child's match be part of the root's: what both name, the child may only narrow. */
 function isWithin(inner: HttpMatch, outer: HttpMatch): boolean {
-  for (const field of ['uri', 'scheme', 'method', 'authority'] as const) {
-    const a = outer[field];
-    const b = inner[field];
-    if (a === undefined || b === undefined) continue;
-    if (a.regex !== undefined || b.regex !== undefined) return false;
-    if (a.exact !== undefined && b.exact !== a.exact) return false;
-    if (a.prefix !== undefined && !(b.exact ?? b.prefix ?? '').startsWith(a.prefix)) return false;
+  for (const field of ['uri', 'scheme', 'method', 'authority'] as const) if (!narrows(inner[field], outer[field])) return false;
+  for (const field of ['headers', 'withoutHeaders', 'queryParams'] as const) {
+    for (const [key, match] of Object.entries(inner[field] ?? {})) if (!narrows(match, outer[field]?.[key])) return false;
   }
-  return (outer.port === undefined || inner.port === undefined || outer.port === inner.port) && (outer.sourceNamespace === undefined || inner.sourceNamespace === undefined || outer.sourceNamespace === inner.sourceNamespace);
+  for (const [key, value] of Object.entries(inner.sourceLabels ?? {})) if ((outer.sourceLabels?.[key] ?? value) !== value) return false;
+  if ((inner.ignoreUriCase ?? false) !== (outer.ignoreUriCase ?? false)) return false;
+  if (!(inner.gateways ?? []).every((gateway) => outer.gateways?.includes(gateway) ?? true)) return false;
+  return agree(inner.port, outer.port) && agree(inner.sourceNamespace, outer.sourceNamespace);
+}
+
+/** What a regular expression takes cannot be compared, so none may stand on either side. */
+function narrows(inner: StringMatch | undefined, outer: StringMatch | undefined): boolean {
+  if (inner === undefined || outer === undefined) return true;
+  if (inner.regex !== undefined || outer.regex !== undefined) return false;
+  if (outer.exact !== undefined) return inner.exact === outer.exact;
+  if (outer.prefix !== undefined) return (inner.exact ?? inner.prefix ?? '').startsWith(outer.prefix);
+  // Presence is narrowed by anything.
+  return true;
+}
+
+function agree<T>(inner: T | undefined, outer: T | undefined): boolean {
+  return inner === undefined || outer === undefined || inner === outer;
 }

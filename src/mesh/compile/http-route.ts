@@ -96,7 +96,8 @@ const GRPC_CONDITIONS: Readonly<Record<string, number>> = { cancelled: 1, 'deadl
 export function retryOf(retries: HttpRetry | undefined): RetryPolicy {
   const baseMs = retries?.backoff === undefined ? BACKOFF_BASE_MS : Math.max(1, parseDuration(retries.backoff) ?? BACKOFF_BASE_MS);
   return {
-    attempts: retries?.attempts ?? 2,
+    // Istio's number has no "unset": a block without it switches retries off; only without a block are there two.
+    attempts: retries === undefined ? 2 : (retries.attempts ?? 0),
     perTryTimeoutMs: durationMs(retries?.perTryTimeout, 0),
     on: conditionsOf(retries?.retryOn || DEFAULT_RETRY_ON),
     backoffBaseMs: baseMs,

@@ -9,6 +9,7 @@ import { hasLabels } from './registry.ts';
 export interface MatchContext {
   readonly namespace: string;
   readonly labels: Readonly<Record<string, string>>;
+  /** Undefined for every port that no rule names. */
   readonly port: number | undefined;
   /** Whether the VirtualService itself is bound to the mesh. */
   readonly boundToMesh: boolean;
@@ -21,7 +22,7 @@ export function applies(match: Pick<HttpMatch, 'gateways' | 'sourceLabels' | 'so
   } else if (!context.boundToMesh) return false;
   else if (match.sourceLabels !== undefined && !hasLabels(context.labels, match.sourceLabels)) return false;
   if (match.sourceNamespace !== undefined && match.sourceNamespace !== context.namespace) return false;
-  return match.port === undefined || context.port === undefined || match.port === context.port;
+  return match.port === undefined || match.port === context.port;
 }
 
 type Test = (text: string) => boolean;

@@ -13,7 +13,7 @@ import { applies } from './matcher.ts';
 import type { MatchContext } from './matcher.ts';
 import { clusterPolicy, Policies } from './policy.ts';
 import { carriesHttp } from './protocol.ts';
-import { hasLabels, isExported, namesOf } from './registry.ts';
+import { hasLabels, isExported, namesOf, visibleTo } from './registry.ts';
 import type { RegistryPort, RegistryService } from './registry.ts';
 
 type Rule = Resource<VirtualServiceSpec>;
@@ -32,7 +32,8 @@ export class OutboundCompiler {
   readonly #snapshot: Snapshot;
   readonly #workload: Workload;
   readonly #services: readonly RegistryService[];
-  readonly #byHost: ReadonlyMap<string, RegistryService>;
+  /** Ports of each host. */
+  readonly #byHost = new Map<string, RegistryPort[]>();
   readonly #policies: Policies;
   /** Rules bound to the mesh and visible here, oldest first; the first for a host is the one in force. */
   readonly #rules: readonly Rule[];
@@ -48,8 +49,8 @@ export class OutboundCompiler {
   constructor(snapshot: Snapshot, registry: readonly RegistryService[], workload: Workload) {
     this.#snapshot = snapshot;
     this.#workload = workload;
-    this.#services = registry.filter((service) => isExported(service.exportTo, service.ref.namespace, workload.namespace));
-    this.#byHost = new Map(this.#services.map((service) => [service.host, service]));
+    this.#services = visibleTo(registry, workload.namespace);
+    for (const { host, ports } of this.#services) this.#byHost.set(host, [...(this.#byHost.get(host) ?? []), ...ports]);
     this.#policies = new Policies(snapshot, workload.namespace, workload.labels);
     this.#rules = snapshot.virtualServices.filter((rule) => this.#isForMesh(rule));
     for (const rule of this.#rules) {
@@ -65,6 +66,7 @@ export class OutboundCompiler {
   compile(): Pick<Table, 'outbound' | 'clusters'> {
     for (const service of this.#services) this.#addService(service);
     this.#addHostsWithoutService();
+    this.#addServerNamesOfWildcards();
     this.#ranges.sort((a, b) => prefixOf(b.cidr) - prefixOf(a.cidr));
     const outbound: OutboundTable = Object.freeze({
       mode: this.#snapshot.mesh.outboundTrafficPolicy,
@@ -81,7 +83,8 @@ export class OutboundCompiler {
     if ((spec.hosts ?? []).length === 0 || !isExported(spec.exportTo ?? ['*'], namespace, this.#workload.namespace)) return false;
     const gateways = spec.gateways ?? ['mesh'];
     // A match block may name the mesh even where the rule as a whole does not.
-    return gateways.includes('mesh') || (spec.http ?? []).some((route) => (route.match ?? []).some((match) => match.gateways?.includes('mesh') === true));
+    const routes: readonly Pick<HttpRoute | L4Route, 'match'>[] = [...(spec.http ?? []), ...(spec.tls ?? []), ...(spec.tcp ?? [])];
+    return gateways.includes('mesh') || routes.some((route) => (route.match ?? []).some((match) => match.gateways?.includes('mesh') === true));
   }
 
   #ruleFor(host: string): Rule | undefined {
@@ -92,6 +95,8 @@ export class OutboundCompiler {
     const rule = this.#ruleFor(service.host);
     const policy = this.#policies.find(service);
     for (const port of service.ports) {
+      // An older entry of the same host has the port.
+      if (this.#clusters.has(clusterName(port.port, '', service.host))) continue;
       this.#clusters.set(clusterName(port.port, '', service.host), this.#cluster(service, port, '', policy, undefined));
       for (const subset of policy.subsets) {
         const labels = subset.labels ?? {};
@@ -154,7 +159,7 @@ export class OutboundCompiler {
   /** The destination's own port, else the service's only one, else the port that the client called. */
   #clusterKey(destination: HostDestination, namespace: string, from: number | undefined): string {
     const host = destinationHost(destination, namespace);
-    const ports = this.#byHost.get(host)?.ports ?? [];
+    const ports = this.#byHost.get(host) ?? [];
     const port = destination.port?.number ?? (ports.length === 1 ? ports[0]?.port : from) ?? ports[0]?.port ?? 0;
     return clusterName(port, destination.subset ?? '', host);
   }
@@ -167,7 +172,7 @@ export class OutboundCompiler {
   #l4Routes(rule: Rule, routes: readonly L4Route[], part: 'tcp' | 'tls', port: number, wanted: (match: NonNullable<L4Route['match']>[number]) => boolean): TcpRoute[] {
     const context = this.#context(rule, port);
     return routes.flatMap((route, i) => {
-      const blocks = (route.match ?? []).length === 0 ? [{}] : (route.match ?? []).filter((match) => applies(match, context) && wanted(match));
+      const blocks = (route.match ?? []).length === 0 ? (context.boundToMesh ? [{}] : []) : (route.match ?? []).filter((match) => applies(match, context) && wanted(match));
       const destinations = route.route ?? [];
       const clusters = destinations
         .map(({ destination, weight }) => ({ cluster: this.#clusterKey(destination, rule.namespace, port), weight: destinations.length === 1 ? 1 : (weight ?? 0), headers: undefined }))
@@ -194,8 +199,24 @@ export class OutboundCompiler {
       for (const host of rule.spec.hosts ?? []) {
         const name = qualify(host, rule.namespace);
         if (this.#byHost.has(name) || (!name.startsWith('*') && this.#ruleByHost.get(name) !== rule)) continue;
-        const virtualHost = this.#virtualHost(name, undefined, rule, undefined);
-        if (virtualHost !== undefined) this.#addHost(ANY_PORT, name === qualify(host, '') || !name.endsWith('.svc.cluster.local') ? [name] : [host.toLowerCase(), name], virtualHost);
+        const names = name === qualify(host, '') || !name.endsWith('.svc.cluster.local') ? [name] : [host.toLowerCase(), name];
+        for (const port of [undefined, ...portsOf(rule)]) {
+          const virtualHost = this.#virtualHost(name, undefined, rule, port);
+          if (virtualHost !== undefined) this.#addHost(port ?? ANY_PORT, names, virtualHost);
+        }
+      }
+    }
+  }
+
+  /** Server names that a rule routes, and that only a wildcard ServiceEntry of the port has. */
+  #addServerNamesOfWildcards(): void {
+    for (const rule of this.#rules) {
+      for (const sni of rule.spec.tls === undefined ? [] : sniHostsOf(rule)) {
+        for (const [port, builder] of this.#sni) {
+          if (![...builder.wildcards.keys()].some((suffix) => covers(`*${suffix}`, sni.toLowerCase()))) continue;
+          const routes = this.#l4Routes(rule, rule.spec.tls ?? [], 'tls', port, (match) => match.sniHosts?.includes(sni) === true);
+          if (routes.length > 0) addSniHost(builder, sni.toLowerCase(), routes);
+        }
       }
     }
   }
@@ -230,6 +251,11 @@ function hostTable({ exact, wildcards }: HostsBuilder): HostTable {
 
 function sniTable({ exact, wildcards }: SniBuilder): SniTable {
   return { exact, wildcards: [...wildcards].map(([suffix, routes]) => ({ suffix, routes })).sort((a, b) => b.suffix.length - a.suffix.length) };
+}
+
+/** Ports that the rule tells apart. */
+function portsOf({ spec }: Rule): Set<number> {
+  return new Set((spec.http ?? []).flatMap(({ match }) => (match ?? []).flatMap(({ port }) => port ?? [])));
 }
 
 function sniHostsOf({ spec }: Rule): Set<string> {

@@ -68,9 +68,10 @@ export interface ClusterPolicy {
 export function clusterPolicy(host: HostPolicy, subset: Subset | undefined, port: number, connectTimeoutMs: number): ClusterPolicy {
   const top = forPort(host.trafficPolicy, port);
   const own = forPort(subset?.trafficPolicy, port);
-  const loadBalancer = own?.loadBalancer ?? top?.loadBalancer;
-  const connectionPool = own?.connectionPool ?? top?.connectionPool;
-  const outlierDetection = own?.outlierDetection ?? top?.outlierDetection;
+  const base = hasPort(subset?.trafficPolicy, port) ? undefined : top;
+  const loadBalancer = own?.loadBalancer ?? base?.loadBalancer;
+  const connectionPool = own?.connectionPool ?? base?.connectionPool;
+  const outlierDetection = own?.outlierDetection ?? base?.outlierDetection;
   return {
     balancer: balancerOf(loadBalancer?.simple),
     limits: limitsOf(connectionPool, connectTimeoutMs),
@@ -80,6 +81,10 @@ export function clusterPolicy(host: HostPolicy, subset: Subset | undefined, port
 
 function forPort(policy: TrafficPolicy | undefined, port: number): PortTrafficPolicy | undefined {
   return policy?.portLevelSettings?.find((settings) => settings.port?.number === port) ?? policy;
+}
+
+function hasPort(policy: TrafficPolicy | undefined, port: number): boolean {
+  return policy?.portLevelSettings?.some((settings) => settings.port?.number === port) === true;
 }
 
 function balancerOf(simple: string | undefined): ClusterSpec['balancer'] {
@@ -121,7 +126,7 @@ function outlierOf(spec: OutlierDetection): OutlierPolicy {
     consecutiveLocalOrigin: spec.consecutiveLocalOriginFailures ?? 5,
     intervalMs: durationMs(spec.interval, 10_000),
     baseEjectionMs: durationMs(spec.baseEjectionTime, 30_000),
-    maxEjectionPercent: spec.maxEjectionPercent ?? 10,
+    maxEjectionPercent: spec.maxEjectionPercent || 10,
     minHealthPercent: spec.minHealthPercent ?? 0,
   };
 }

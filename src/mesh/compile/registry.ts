@@ -32,7 +32,10 @@ export interface RegistryService {
   readonly kubernetes: boolean;
 }
 
-/** Everything that can be called, Services before ServiceEntries: an entry for a Service's host does not replace it. */
+/**
+ * Everything that can be called, Services before ServiceEntries: an entry for a Service's host does not replace it. Several
+ * entries may have one host: which of them count depends on who asks.
+ */
 export function registryOf(snapshot: Snapshot): RegistryService[] {
   const workloads = new Map(snapshot.workloads.map((workload) => [workload.id, workload]));
   const services = snapshot.services.map((service) => fromService(service, snapshot, workloads));
@@ -40,7 +43,6 @@ export function registryOf(snapshot: Snapshot): RegistryService[] {
   for (const entry of snapshot.serviceEntries) {
     for (const host of entry.spec.hosts) {
       if (known.has(host.toLowerCase())) continue;
-      known.add(host.toLowerCase());
       services.push(fromEntry(entry, host.toLowerCase(), snapshot));
     }
   }
@@ -167,6 +169,14 @@ function fromWorkloadEntry(spec: WorkloadEntrySpec, portName: string, number: nu
 /** Is the service (or rule) with this `exportTo` visible to workloads of `namespace`? */
 export function isExported(exportTo: readonly string[], own: string, namespace: string): boolean {
   return exportTo.some((where) => where === '*' || where === namespace || (where === '.' && own === namespace));
+}
+
+/** Of several entries with one host those of the client's namespace count, else those of the namespace of the oldest. */
+export function visibleTo(registry: readonly RegistryService[], namespace: string): RegistryService[] {
+  const visible = registry.filter(({ exportTo, ref }) => isExported(exportTo, ref.namespace, namespace));
+  const owners = new Map<string, string>();
+  for (const { host, ref } of visible) if (ref.namespace === namespace || !owners.has(host)) owners.set(host, ref.namespace);
+  return visible.filter(({ host, ref }) => owners.get(host) === ref.namespace);
 }
 
 /** Names by which clients of `namespace` may call a service in the Host header, besides its addresses. */

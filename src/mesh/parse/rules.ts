@@ -109,7 +109,7 @@ function checkStringMatch(match: StringMatch | undefined, path: Path, emptyIsPre
 
 function checkRetries({ retries }: HttpRoute, path: Path, report: Report): void {
   const at = [...path, 'retries'];
-  if (retries?.attempts === 0 && (retries.perTryTimeout !== undefined || retries.retryOn !== undefined)) report.error(at, 'attempts 0 switches retries off', 'remove the other fields, or raise attempts');
+  if (retries !== undefined && !retries.attempts && (retries.perTryTimeout !== undefined || retries.retryOn !== undefined)) report.error(at, 'attempts 0, or none, switches retries off', 'remove the other fields, or set attempts');
   for (const token of (retries?.retryOn ?? '').split(',').map((part) => part.trim())) {
     if (token === '' || RETRY_ON.includes(token) || /^\d{3}$/.test(token)) continue;
     if (RETRY_ON_LATER.includes(token)) report.warning([...at, 'retryOn'], `"${token}" is not honoured yet`, 'it has no effect', 'ORLOP010');
