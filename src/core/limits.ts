@@ -108,3 +108,6 @@ export const DISCARD_BYTES_MAX: number = 64 * KIB;
 
 /** How long a client may take to close its side after the last answer, before it is cut off (RFC 9112 §9.6). */
 export const LINGER_MS = 5_000;
+
+/** How often the byte counters of a long opaque connection are brought up to date (Istio: 5 s). */
+export const TCP_REPORT_INTERVAL_MS = 5_000;

@@ -3,6 +3,7 @@
  * commands ask the same ones offline. They look up and compare; nothing is parsed, and no garbage is made on the way.
  */
 import ipaddr from 'ipaddr.js';
+import { hostPort } from '../core/address.ts';
 import { hostOf } from './host.ts';
 import type { RequestView } from './match.ts';
 import type { Destination, HostTable, RedirectAction, Rewrite, Route, Table, TcpRoute, VirtualHost } from './table.ts';
@@ -13,8 +14,7 @@ export const ANY_PORT = 0;
 /** What a connection to `address:port` is for; undefined when that is outside the registry. */
 export function findDestination(table: Table, address: string, port: number): Destination | undefined {
   const { destinations, ranges, anyAddress } = table.outbound;
-  const key = address.includes(':') ? `[${address}]:${port}` : `${address}:${port}`;
-  const exact = destinations.get(key);
+  const exact = destinations.get(hostPort(address, port));
   if (exact !== undefined) return exact;
   if (ranges.length > 0) {
     const parsed = ipaddr.parse(address);

@@ -2,6 +2,7 @@
  * The live state of one cluster for one client workload: its endpoints with their load, health and connections, its limits,
  * and the choice among them. It outlives the tables: an update keeps what survives and drains what does not.
  */
+import { hostPort } from '../core/address.ts';
 import { isIP } from 'node:net';
 import type { Clock } from '../core/clock.ts';
 import { MeshError } from '../core/errors.ts';
@@ -14,7 +15,7 @@ import type { Picker } from './balance/picker.ts';
 import { Budget } from './budget.ts';
 import type { Connection } from './connection.ts';
 import type { DataPlane } from './dataplane.ts';
-import { Endpoint, endpointKey } from './endpoint.ts';
+import { Endpoint } from './endpoint.ts';
 import { DISCARD } from './exchange.ts';
 import type { RequestSink, ResponseSink, Service } from './exchange.ts';
 import type { RequestHead } from './head.ts';
@@ -139,7 +140,7 @@ export class Cluster implements Service, PoolHost, AttemptHost {
   }
 
   emptied(pool: Pool): void {
-    const endpoint = this.#endpoints.get(endpointKey(pool.target.address, pool.target.port));
+    const endpoint = this.#endpoints.get(hostPort(pool.target.address, pool.target.port));
     if (endpoint?.pool !== pool) return;
     endpoint.pool = undefined;
     this.released(endpoint);
@@ -199,7 +200,7 @@ export class Cluster implements Service, PoolHost, AttemptHost {
   /** The endpoint the client itself named; known only while it is in use. */
   #original(connection: Connection): Endpoint | undefined {
     const { destinationAddress, destinationPort } = connection;
-    const key = endpointKey(destinationAddress, destinationPort);
+    const key = hostPort(destinationAddress, destinationPort);
     const known = this.#endpoints.get(key);
     if (known !== undefined) return known.health.ejected ? undefined : known;
     if (this.#endpoints.size >= ORIGINAL_ENDPOINTS_MAX && !this.#evict()) return undefined;
@@ -269,7 +270,7 @@ export class Cluster implements Service, PoolHost, AttemptHost {
     const gone = new Map(this.#endpoints);
     this.#endpoints.clear();
     for (const [spec, address] of wanted) {
-      const key = endpointKey(address, spec.port);
+      const key = hostPort(address, spec.port);
       const kept = gone.get(key);
       gone.delete(key);
       if (kept !== undefined) kept.spec = spec;

@@ -1,7 +1,7 @@
 /** One connection being made, with a time limit: the transport, or the reason why there is none. */
+import { hostPort } from '../core/address.ts';
 import type { Clock, Timer } from '../core/clock.ts';
 import { MeshError } from '../core/errors.ts';
-import { endpointKey } from './endpoint.ts';
 import type { Transport, TransportOwner } from './transport.ts';
 import type { Dialer, DialTarget } from './upstream.ts';
 
@@ -71,7 +71,7 @@ export class Dial implements TransportOwner {
   }
 
   #where(): string {
-    return endpointKey(this.#target.address, this.#target.port);
+    return hostPort(this.#target.address, this.#target.port);
   }
 
   #settle(): boolean {

@@ -1,4 +1,5 @@
 /** One endpoint of a cluster as a client workload sees it: its load, its health, its connections. Survives configuration changes. */
+import { hostPort } from '../core/address.ts';
 import type { EndpointSpec } from '../mesh/table.ts';
 import type { Pool } from './pool.ts';
 
@@ -20,7 +21,7 @@ export class Endpoint {
     this.spec = spec;
     this.address = address;
     this.port = port;
-    this.key = endpointKey(address, port);
+    this.key = hostPort(address, port);
   }
 
   get weight(): number {
@@ -38,8 +39,4 @@ class Health {
   returnedAtMs = 0;
   /** Multiplies the base ejection time: grows with each ejection, shrinks with each healthy interval. */
   backoff = 0;
-}
-
-export function endpointKey(address: string, port: number): string {
-  return address.includes(':') ? `[${address}]:${port}` : `${address}:${port}`;
 }

@@ -10,7 +10,7 @@
  */
 import type { MeshError } from '../core/errors.ts';
 import type { Timer } from '../core/clock.ts';
-import { OPAQUE_EARLY_BYTES_MAX } from '../core/limits.ts';
+import { OPAQUE_EARLY_BYTES_MAX, TCP_REPORT_INTERVAL_MS } from '../core/limits.ts';
 import type { TcpRoute } from '../mesh/table.ts';
 import type { DataPlane } from './dataplane.ts';
 import type { Exchange } from './record.ts';
@@ -51,9 +51,6 @@ export interface OpaqueObserver {
   /** No endpoint could be reached. */
   failed(error: MeshError): void;
 }
-
-/** How often the byte counters of a long connection are brought up to date. */
-const REPORT_INTERVAL_MS = 5_000;
 
 export class OpaqueSession implements TransportOwner, OpaqueOutcome {
   readonly #dataplane: DataPlane;
@@ -200,7 +197,7 @@ export class OpaqueSession implements TransportOwner, OpaqueOutcome {
 
   /** Istio updates the byte counters of long connections every 5 s. */
   #scheduleReport(): void {
-    this.#report = this.#dataplane.clock.coarse(REPORT_INTERVAL_MS, () => {
+    this.#report = this.#dataplane.clock.coarse(TCP_REPORT_INTERVAL_MS, () => {
       this.#reportBytes();
       this.#scheduleReport();
     });

@@ -2,6 +2,7 @@
  * One enrolled pod in a worker: its listeners, the services of both directions, and the state that outlives tables. What the
  * other files of this folder do is put together here.
  */
+import { hostPort } from '../core/address.ts';
 import { OPAQUE_PORTS_MAX } from '../core/limits.ts';
 import { describeTable } from '../mesh/describe.ts';
 import { findDestination, findSniRoutes } from '../mesh/route.ts';
@@ -10,7 +11,6 @@ import { AppDialer } from './app-dialer.ts';
 import { ClusterSet } from './cluster-set.ts';
 import type { Connection } from './connection.ts';
 import type { DataPlane } from './dataplane.ts';
-import { endpointKey } from './endpoint.ts';
 import type { Service } from './exchange.ts';
 import { Http1Client } from './http1/client.ts';
 import { Http1Server } from './http1/server.ts';
@@ -217,5 +217,5 @@ class InboundDirection extends Direction {
 }
 
 function portOf(connection: Connection): string {
-  return endpointKey(connection.destinationAddress, connection.destinationPort);
+  return hostPort(connection.destinationAddress, connection.destinationPort);
 }

@@ -3,9 +3,10 @@
  * endpoint where that fails. An endpoint whose pod is enrolled here is reached at its application directly, and reported by
  * both sides.
  */
+import { hostPort } from '../core/address.ts';
 import type { Timer } from '../core/clock.ts';
 import { MeshError } from '../core/errors.ts';
-import { TCP_CONNECT_ATTEMPTS_MAX } from '../core/limits.ts';
+import { TCP_CONNECT_ATTEMPTS_MAX, TCP_REPORT_INTERVAL_MS } from '../core/limits.ts';
 import { below } from '../core/random.ts';
 import { findTcpRoute } from '../mesh/route.ts';
 import type { TcpRoute } from '../mesh/table.ts';
@@ -13,7 +14,6 @@ import type { Cluster } from './cluster.ts';
 import type { ClusterSet } from './cluster-set.ts';
 import type { DataPlane } from './dataplane.ts';
 import { Dial } from './dial.ts';
-import { endpointKey } from './endpoint.ts';
 import type { Endpoint } from './endpoint.ts';
 import { localConnection } from './local.ts';
 import type { Lease, OpaqueAttempt, OpaqueDialer, OpaqueOutcome, OpaqueTarget } from './opaque.ts';
@@ -135,7 +135,7 @@ class TcpAttempt implements OpaqueAttempt {
         dialled: (transport) => {
           cluster.connected(endpoint);
           this.#over = true;
-          this.#exchange.upstreamLocalAddress = endpointKey(transport.localAddress, transport.localPort);
+          this.#exchange.upstreamLocalAddress = hostPort(transport.localAddress, transport.localPort);
           const { keepalive, maxConnectionDurationMs, tcpIdleTimeoutMs } = cluster.budget.limits;
           if (keepalive !== undefined) transport.setKeepAlive(keepalive);
           const end = maxConnectionDurationMs > 0 ? this.#dataplane.clock.coarse(maxConnectionDurationMs, () => this.#outlived(transport)) : undefined;
@@ -214,9 +214,6 @@ class ClusterLease implements Lease {
   }
 }
 
-/** How often the byte counters of a long connection are brought up to date, as on the client's side. */
-const REPORT_INTERVAL_MS = 5_000;
-
 /** Reports a connection to a pod of this node as its server's agent would: there is no second agent on the way to do it. */
 class ServerSide {
   readonly #dataplane: DataPlane;
@@ -250,7 +247,7 @@ class ServerSide {
   }
 
   #schedule(): void {
-    this.#timer = this.#dataplane.clock.coarse(REPORT_INTERVAL_MS, () => {
+    this.#timer = this.#dataplane.clock.coarse(TCP_REPORT_INTERVAL_MS, () => {
       this.#report();
       this.#schedule();
     });

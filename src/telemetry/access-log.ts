@@ -3,6 +3,7 @@
  * compiled once into a list of pieces; a line is their concatenation. Lines leave in batches; when nobody takes them they are
  * dropped and counted, for a log must never hold traffic up.
  */
+import { hostPort } from '../core/address.ts';
 import type { ExchangeFacts } from './telemetry.ts';
 
 /** What a line is made from. */
@@ -76,8 +77,8 @@ const OPERATORS: Readonly<Record<string, Operator>> = {
   UPSTREAM_CLUSTER: ({ facts }) => clusterOf(facts),
   UPSTREAM_CLUSTER_RAW: ({ facts }) => clusterOf(facts),
   UPSTREAM_LOCAL_ADDRESS: ({ facts }) => facts.upstreamLocalAddress,
-  DOWNSTREAM_LOCAL_ADDRESS: ({ facts: { connection } }) => addressOf(connection.destinationAddress, connection.destinationPort),
-  DOWNSTREAM_REMOTE_ADDRESS: ({ facts: { connection } }) => addressOf(connection.remoteAddress, connection.remotePort),
+  DOWNSTREAM_LOCAL_ADDRESS: ({ facts: { connection } }) => hostPort(connection.destinationAddress, connection.destinationPort),
+  DOWNSTREAM_REMOTE_ADDRESS: ({ facts: { connection } }) => hostPort(connection.remoteAddress, connection.remotePort),
   DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT: ({ facts: { connection } }) => connection.remoteAddress,
   REQUESTED_SERVER_NAME: ({ facts }) => facts.connection.serverName,
   ROUTE_NAME: ({ facts }) => facts.route?.name ?? '',
@@ -87,10 +88,6 @@ const OPERATORS: Readonly<Record<string, Operator>> = {
 function clusterOf(facts: ExchangeFacts): string {
   if (facts.cluster !== undefined) return facts.cluster.key;
   return facts.reporter === 'destination' ? `inbound|${facts.connection.destinationPort}||` : '';
-}
-
-function addressOf(address: string, port: number): string {
-  return address.includes(':') ? `[${address}]:${port}` : `${address}:${port}`;
 }
 
 /** Makes one line, with its line end. */

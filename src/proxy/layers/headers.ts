@@ -5,7 +5,7 @@
 import type { Clock } from '../../core/clock.ts';
 import type { MeshError } from '../../core/errors.ts';
 import type { HeaderEdits, HeaderOperations, HeaderValue } from '../../mesh/table.ts';
-import { endpointKey } from '../endpoint.ts';
+import { hostPort } from '../../core/address.ts';
 import type { RequestSink, ResponseSink, Service } from '../exchange.ts';
 import type { RequestHead, ResponseHead } from '../head.ts';
 import type { HeaderList } from '../headers.ts';
@@ -78,12 +78,12 @@ function substitute(operator: string, argument: string, exchange: Exchange, requ
     case 'RESP':
       return either(argument, (name) => response?.headers.joined(name));
     case 'DOWNSTREAM_REMOTE_ADDRESS':
-      return endpointKey(connection.remoteAddress, connection.remotePort);
+      return hostPort(connection.remoteAddress, connection.remotePort);
     case 'DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT':
     case 'DOWNSTREAM_DIRECT_REMOTE_ADDRESS_WITHOUT_PORT':
       return connection.remoteAddress;
     case 'DOWNSTREAM_LOCAL_ADDRESS':
-      return endpointKey(connection.destinationAddress, connection.destinationPort);
+      return hostPort(connection.destinationAddress, connection.destinationPort);
     case 'DOWNSTREAM_LOCAL_ADDRESS_WITHOUT_PORT':
       return connection.destinationAddress;
     case 'DOWNSTREAM_LOCAL_PORT':
