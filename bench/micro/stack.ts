@@ -9,6 +9,7 @@ import { systemRandom } from '../../src/core/random.ts';
 import { RequestHead, ResponseHead } from '../../src/proxy/head.ts';
 import { HeaderList } from '../../src/proxy/headers.ts';
 import { ClusterSet } from '../../src/proxy/cluster-set.ts';
+import { STRANGER } from '../../src/proxy/connection.ts';
 import type { Connection } from '../../src/proxy/connection.ts';
 import type { DataPlane } from '../../src/proxy/dataplane.ts';
 import type { RequestSink, ResponseSink, Service } from '../../src/proxy/exchange.ts';
@@ -119,6 +120,7 @@ function pod(id: string, table: WorkloadHandle['table']): WorkloadHandle {
   let inbound: Inbound | undefined;
   const handle: WorkloadHandle = {
     id,
+    identity: 'spiffe://cluster.local/ns/default/sa/client',
     addresses: ['10.0.0.1'],
     table,
     sockets: { outbound: () => -1, inbound: () => -1 },
@@ -131,7 +133,7 @@ async function measure(name: string, table: WorkloadHandle['table']): Promise<vo
   const workload = pod('default/client', table);
   const clusters = new ClusterSet(workload, dataplane, codec);
   const service = outboundService(clusters, dataplane);
-  const connection: Connection = { workload, direction: 'outbound', remoteAddress: '10.0.0.1', remotePort: 50000, destinationAddress: '10.96.0.1', destinationPort: 9080, serverName: '' };
+  const connection: Connection = { workload, direction: 'outbound', peer: STRANGER, remoteAddress: '10.0.0.1', remotePort: 50000, destinationAddress: '10.96.0.1', destinationPort: 9080, serverName: '' };
   for (let i = 0; i < 16; i += 1) exchange(service, connection, table);
   await new Promise((resolve) => setTimeout(resolve, 20));
   let best = Infinity;

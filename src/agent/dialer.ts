@@ -1,7 +1,7 @@
 /** The data plane's way out: connections from the namespace of the pod that they belong to. */
 import { isIPv6 } from 'node:net';
-import { Transport } from '../proxy/transport.ts';
-import type { TransportOwner } from '../proxy/transport.ts';
+import { SocketTransport } from '../proxy/socket-transport.ts';
+import type { Transport, TransportOwner } from '../proxy/transport.ts';
 import type { Dialer, DialTarget } from '../proxy/upstream.ts';
 
 export class NetnsDialer implements Dialer {
@@ -9,6 +9,6 @@ export class NetnsDialer implements Dialer {
     const family = isIPv6(address) ? 6 : 4;
     const { sockets } = workload;
     const fd = direction === 'outbound' ? sockets.outbound(family) : sockets.inbound(family, clientAddress);
-    return Transport.connect(fd, address, port, owner);
+    return SocketTransport.connect(fd, address, port, owner);
   }
 }

@@ -4,6 +4,7 @@
  */
 import { existsSync } from 'node:fs';
 import type { Logger } from '../core/log.ts';
+import { formatSpiffeId } from '../core/spiffe.ts';
 import type { Snapshot, Workload } from '../mesh/snapshot.ts';
 import { parseExclusions } from '../redirect/exclusions.ts';
 import type { Exclusions } from '../redirect/exclusions.ts';
@@ -107,7 +108,7 @@ export class Enrolment {
       using netns = Netns.open(netnsPath);
       listeners = openListeners(netns, exclusions);
       const originalDst = this.#redirector.enrol({ id, netnsPath, addresses: workload.addresses, exclusions }, listeners);
-      this.#workers.enrol({ id, netnsPath, addresses: workload.addresses }, { ...listeners, originalDst });
+      this.#workers.enrol({ id, identity: this.#identityOf(workload), netnsPath, addresses: workload.addresses }, { ...listeners, originalDst });
       this.#members.set(id, { workload, key: keyOf(workload), listeners });
       this.#failures.delete(id);
       this.#log.info({ pod: id, redirect: this.#redirector.kind, addresses: workload.addresses }, 'pod enrolled');
@@ -117,6 +118,10 @@ export class Enrolment {
       if (this.#failures.get(id) !== reason) this.#log.error({ pod: id, reason }, 'pod could not be enrolled; tried again every second');
       this.#failures.set(id, reason);
     }
+  }
+
+  #identityOf({ namespace, serviceAccount }: Workload): string {
+    return formatSpiffeId({ trustDomain: this.#snapshot?.mesh.trustDomain ?? '', namespace, serviceAccount });
   }
 
   #leave(id: string): void {

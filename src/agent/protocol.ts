@@ -7,6 +7,8 @@ import type { ForwardedLine } from './forward-log.ts';
 export interface EnrolledPod {
   /** `ns/name`. */
   readonly id: string;
+  /** SPIFFE id. */
+  readonly identity: string;
   readonly netnsPath: string;
   readonly addresses: readonly string[];
   /** Listening sockets owned by the main thread, for the one worker that accepts this pod's connections. */

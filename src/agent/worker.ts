@@ -117,13 +117,13 @@ class DataPlaneWorker {
     }
   }
 
-  async #enrol({ id, netnsPath, addresses, listeners }: EnrolledPod): Promise<void> {
+  async #enrol({ id, identity, netnsPath, addresses, listeners }: EnrolledPod): Promise<void> {
     try {
       this.#release(id);
       const table = this.#tableOf(id);
       if (table === undefined) throw new Error('no configuration for this pod');
       const sockets = new PodSockets(netnsPath);
-      const pod = new Pod({ id, addresses, table, sockets, dataplane: this.#dataplane });
+      const pod = new Pod({ id, identity, addresses, table, sockets, dataplane: this.#dataplane });
       this.#pods.set(id, { pod, sockets });
       this.#workloads.set(id, pod);
       if (listeners !== undefined) {

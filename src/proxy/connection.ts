@@ -2,10 +2,23 @@
 import type { Destination, Table } from '../mesh/table.ts';
 import type { WorkloadHandle } from './workload.ts';
 
+/** Who the other end has proved to be, and how what it sends is kept from others. */
+export interface Peer {
+  /** SPIFFE id (`spiffe://cluster.local/ns/bookinfo/sa/reviews`); empty when it has proved none. */
+  readonly identity: string;
+  /** `local`: a pod of this node, whose bytes never leave the process; the kernel vouches for it. */
+  readonly security: 'none' | 'mutual_tls' | 'local';
+}
+
+/** A peer that has proved nothing. */
+export const STRANGER: Peer = Object.freeze({ identity: '', security: 'none' });
+
 export interface Connection {
   /** The enrolled pod in whose network namespace it was accepted. */
   readonly workload: WorkloadHandle;
   readonly direction: 'outbound' | 'inbound';
+  /** Of an outbound connection: the workload itself, whose pod it came from. */
+  readonly peer: Peer;
   readonly remoteAddress: string;
   readonly remotePort: number;
   /** Where the client meant to go. */

@@ -9,11 +9,12 @@
 import { createServer } from 'node:net';
 import type { Server } from 'node:net';
 import { LISTEN_BACKLOG, WORKLOAD_CONNECTIONS_MAX } from '../core/limits.ts';
-import type { Connection } from './connection.ts';
+import { STRANGER } from './connection.ts';
+import type { Connection, Peer } from './connection.ts';
 import type { DataPlane } from './dataplane.ts';
 import { receive } from './newcomer.ts';
 import type { ConnectionHandler } from './newcomer.ts';
-import { Transport, acceptHandles } from './transport.ts';
+import { SocketTransport, acceptHandles } from './socket-transport.ts';
 import type { TransportOwner } from './transport.ts';
 import type { WorkloadHandle } from './workload.ts';
 
@@ -85,7 +86,7 @@ export class CaptureListener {
   }
 
   #accept(handle: object): void {
-    const transport = Transport.accepted(handle, REFUSING);
+    const transport = SocketTransport.accepted(handle, REFUSING);
     const connection = this.#connectionOf(transport);
     if (connection === undefined) {
       transport.reset();
@@ -101,7 +102,7 @@ export class CaptureListener {
     });
   }
 
-  #connectionOf(transport: Transport): Connection | undefined {
+  #connectionOf(transport: SocketTransport): Connection | undefined {
     const { direction, workload, dataplane, originalDestination } = this.#options;
     const { remotePort } = transport;
     const remoteAddress = direction === 'outbound' ? ownAddress(workload, transport.remoteAddress) : transport.remoteAddress;
@@ -110,11 +111,12 @@ export class CaptureListener {
       dataplane.log.warn({ workload: workload.id, direction, client: `${remoteAddress}:${remotePort}` }, 'connection without an original destination refused');
       return undefined;
     }
-    return { workload, direction, remoteAddress, remotePort, destinationAddress: meant.address, destinationPort: meant.port, serverName: '' };
+    const peer: Peer = direction === 'outbound' ? { identity: workload.identity, security: 'local' } : STRANGER;
+    return { workload, direction, peer, remoteAddress, remotePort, destinationAddress: meant.address, destinationPort: meant.port, serverName: '' };
   }
 
   /** One pod at its bound must not take what others need; said once a second at most. */
-  #refuse(transport: Transport): void {
+  #refuse(transport: SocketTransport): void {
     transport.reset();
     this.#refusedSinceLog += 1;
     if (this.#refusedSinceLog > 1) return;

@@ -23,6 +23,7 @@ export function localConnection(pod: WorkloadHandle, endpoint: Endpoint, client:
   return {
     workload: pod,
     direction: 'inbound',
+    peer: client.peer,
     remoteAddress: clientAddress(client, endpoint.address),
     remotePort: client.remotePort,
     destinationAddress: endpoint.address,

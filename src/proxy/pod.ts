@@ -29,6 +29,8 @@ import type { SocketFactory, WorkloadHandle } from './workload.ts';
 export interface PodOptions {
   /** `ns/name`. */
   readonly id: string;
+  /** SPIFFE id. */
+  readonly identity: string;
   readonly addresses: readonly string[];
   readonly table: Table;
   readonly sockets: SocketFactory;
@@ -37,6 +39,7 @@ export interface PodOptions {
 
 export class Pod implements WorkloadHandle {
   readonly id: string;
+  readonly identity: string;
   readonly addresses: readonly string[];
   table: Table;
   readonly sockets: SocketFactory;
@@ -46,8 +49,9 @@ export class Pod implements WorkloadHandle {
   readonly #handlers: { readonly outbound: Direction; readonly inbound: Direction };
   readonly #listeners: CaptureListener[] = [];
 
-  constructor({ id, addresses, table, sockets, dataplane }: PodOptions) {
+  constructor({ id, identity, addresses, table, sockets, dataplane }: PodOptions) {
     this.id = id;
+    this.identity = identity;
     this.addresses = addresses;
     this.table = table;
     this.sockets = sockets;

@@ -6,6 +6,8 @@ import type { Service } from './exchange.ts';
 export interface WorkloadHandle {
   /** `ns/name`. */
   readonly id: string;
+  /** SPIFFE id. */
+  readonly identity: string;
   /** Its addresses, of one or both families. */
   readonly addresses: readonly string[];
   /** The table in force; replaced when the configuration changes. An exchange keeps the one it started with. */

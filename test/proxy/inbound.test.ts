@@ -3,6 +3,7 @@ import { expect, test } from 'vitest';
 import { MeshError } from '../../src/core/errors.ts';
 import type { InboundPort, Table } from '../../src/mesh/table.ts';
 import { RequestHead } from '../../src/proxy/head.ts';
+import { STRANGER } from '../../src/proxy/connection.ts';
 import { Exchange } from '../../src/proxy/record.ts';
 import type { WorkloadHandle } from '../../src/proxy/workload.ts';
 import type { ExchangeFacts } from '../../src/telemetry/telemetry.ts';
@@ -85,7 +86,7 @@ test('a client that goes away is gone for both sides', () => {
 });
 
 function receive(world: World, server: WorkloadHandle, clientAddress: string, method = 'GET'): FakeClient {
-  const connection = { workload: server, direction: 'inbound', remoteAddress: clientAddress, remotePort: 1234, destinationAddress: '10.1.0.1', destinationPort: 9080, serverName: '' } as const;
+  const connection = { workload: server, direction: 'inbound', peer: STRANGER, remoteAddress: clientAddress, remotePort: 1234, destinationAddress: '10.1.0.1', destinationPort: 9080, serverName: '' } as const;
   const client = new FakeClient();
   client.exchange = new Exchange('destination', connection, undefined, world.clock.nowMs());
   client.sink = server.inbound(connection).serve(client.exchange, new RequestHead(method, '/', 'reviews', 11), client);

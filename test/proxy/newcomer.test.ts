@@ -14,7 +14,7 @@ import type { ConnectionHandler } from '../../src/proxy/newcomer.ts';
 import { OpaqueSession } from '../../src/proxy/opaque.ts';
 import type { OpaqueDialer, OpaqueOutcome } from '../../src/proxy/opaque.ts';
 import { Exchange } from '../../src/proxy/record.ts';
-import { Transport } from '../../src/proxy/transport.ts';
+import { SocketTransport } from '../../src/proxy/socket-transport.ts';
 import type { TransportOwner } from '../../src/proxy/transport.ts';
 
 const NOBODY: TransportOwner = { bytes: () => undefined, ended: () => undefined, drained: () => undefined, closed: () => undefined };
@@ -56,7 +56,7 @@ class Bench implements OpaqueDialer, ConnectionHandler {
       draining: () => false,
     };
     const connection = { direction: 'outbound', remoteAddress: '10.0.0.1', remotePort: 4000, destinationAddress: '10.0.0.2', destinationPort: 80, serverName: '' } as Connection;
-    receive(Transport.over(ours, NOBODY), connection, this, this.#dataplane, () => this.log.push('closed'));
+    receive(SocketTransport.over(ours, NOBODY), connection, this, this.#dataplane, () => this.log.push('closed'));
   }
 
   protocol(): Protocol {
@@ -86,7 +86,7 @@ class Bench implements OpaqueDialer, ConnectionHandler {
     const [ours, theirs] = duplexPair({ allowHalfOpen: true });
     this.server = theirs;
     this.leases += 1;
-    this.#outcome?.dialled(Transport.over(ours, NOBODY), { idleTimeoutMs: 0, release: () => (this.leases -= 1) });
+    this.#outcome?.dialled(SocketTransport.over(ours, NOBODY), { idleTimeoutMs: 0, release: () => (this.leases -= 1) });
   }
 
   unreachable(): void {

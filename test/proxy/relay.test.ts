@@ -3,8 +3,8 @@ import type { AddressInfo, Server, Socket } from 'node:net';
 import { afterEach, describe, expect, it } from 'vitest';
 import { FakeClock } from '../../src/core/clock.ts';
 import { Relay } from '../../src/proxy/relay.ts';
-import { Transport, acceptHandles } from '../../src/proxy/transport.ts';
-import type { TransportOwner } from '../../src/proxy/transport.ts';
+import { SocketTransport, acceptHandles } from '../../src/proxy/socket-transport.ts';
+import type { Transport, TransportOwner } from '../../src/proxy/transport.ts';
 
 const NOBODY: TransportOwner = { bytes: () => undefined, ended: () => undefined, drained: () => undefined, closed: () => undefined };
 
@@ -34,7 +34,7 @@ async function join(clock: FakeClock, idleTimeoutMs = 0): Promise<Joined> {
   let bothIn: () => void;
   const both = new Promise<void>((resolve) => (bothIn = resolve));
   acceptHandles(middle, (handle) => {
-    const transport = Transport.accepted(handle, NOBODY);
+    const transport = SocketTransport.accepted(handle, NOBODY);
     transport.pause();
     accepted.push(transport);
     if (accepted.length === 2) bothIn();

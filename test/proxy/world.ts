@@ -9,6 +9,7 @@ import { seededRandom } from '../../src/core/random.ts';
 import { matchAll } from '../../src/mesh/match.ts';
 import type { ClusterSpec, ConnectionLimits, EndpointSpec, ForwardAction, HeaderOperations, InboundPort, OutlierPolicy, RetryConditions, Route, Table, VirtualHost } from '../../src/mesh/table.ts';
 import { ClusterSet } from '../../src/proxy/cluster-set.ts';
+import { STRANGER } from '../../src/proxy/connection.ts';
 import type { Connection } from '../../src/proxy/connection.ts';
 import type { DataPlane } from '../../src/proxy/dataplane.ts';
 import type { RequestSink, ResponseSink, Service } from '../../src/proxy/exchange.ts';
@@ -255,6 +256,7 @@ export class World {
     let inbound: Inbound | undefined;
     const handle: WorkloadHandle = {
       id,
+      identity: `spiffe://cluster.local/ns/default/sa/${id.slice(id.indexOf('/') + 1)}`,
       addresses: id === 'default/client' ? ['10.0.0.1'] : ['10.1.0.1'],
       table,
       sockets: { outbound: () => -1, inbound: () => -1 },
@@ -267,7 +269,7 @@ export class World {
   }
 
   connectTo(destinationAddress: string, destinationPort: number): Connection {
-    return { workload: this.workload, direction: 'outbound', remoteAddress: '10.0.0.1', remotePort: 50000, destinationAddress, destinationPort, serverName: '' };
+    return { workload: this.workload, direction: 'outbound', peer: STRANGER, remoteAddress: '10.0.0.1', remotePort: 50000, destinationAddress, destinationPort, serverName: '' };
   }
 
   /** Send a request; dials are answered at once unless the test holds them. */

@@ -10,6 +10,7 @@ import type { Clock } from '../../../src/core/clock.ts';
 import { MeshError } from '../../../src/core/errors.ts';
 import { createLogger } from '../../../src/core/log.ts';
 import { seededRandom } from '../../../src/core/random.ts';
+import { STRANGER } from '../../../src/proxy/connection.ts';
 import type { Connection } from '../../../src/proxy/connection.ts';
 import type { DataPlane } from '../../../src/proxy/dataplane.ts';
 import type { RequestSink, ResponseSink, Service } from '../../../src/proxy/exchange.ts';
@@ -21,14 +22,15 @@ import { observe } from '../../../src/proxy/layers/observe.ts';
 import { rescue } from '../../../src/proxy/layers/rescue.ts';
 import { stack } from '../../../src/proxy/layers/layer.ts';
 import { Exchange } from '../../../src/proxy/record.ts';
-import { Transport, acceptHandles } from '../../../src/proxy/transport.ts';
-import type { TransportOwner } from '../../../src/proxy/transport.ts';
+import { SocketTransport, acceptHandles } from '../../../src/proxy/socket-transport.ts';
+import type { Transport, TransportOwner } from '../../../src/proxy/transport.ts';
 import type { UpstreamConnection, UpstreamOwner } from '../../../src/proxy/upstream.ts';
 import type { ExchangeFacts } from '../../../src/telemetry/telemetry.ts';
 
 export const CONNECTION: Connection = {
   workload: undefined as never,
   direction: 'outbound',
+  peer: STRANGER,
   remoteAddress: '10.0.0.1',
   remotePort: 40000,
   destinationAddress: '10.0.0.2',
@@ -81,7 +83,7 @@ export class Proxy implements UpstreamOwner, Service {
     this.port = (this.#server.address() as AddressInfo).port;
     const service = stack([observe(this.dataplane.telemetry, this.clock), rescue(this.dataplane.log)], this);
     acceptHandles(this.#server, (handle) => {
-      const transport = Transport.accepted(handle, NOBODY);
+      const transport = SocketTransport.accepted(handle, NOBODY);
       this.#transports.add(transport);
       this.open += 1;
       transport.owner = new Http1Server({
@@ -111,7 +113,7 @@ export class Proxy implements UpstreamOwner, Service {
     this.dialled += 1;
     const socket: Socket = connect(this.#upstreamPort, '127.0.0.1');
     socket.once('connect', () => {
-      const transport = Transport.over(socket, NOBODY);
+      const transport = SocketTransport.over(socket, NOBODY);
       if (held.over) {
         transport.destroy();
         return;
