@@ -21,7 +21,7 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
   agent: ['core', 'sys', 'mesh', 'certs', 'kube', 'telemetry', 'redirect', 'proxy'],
   control: ['core', 'sys', 'mesh', 'certs', 'kube', 'telemetry'],
   lab: ['core', 'sys', 'mesh'],
-  cli: ['core', 'mesh', 'agent', 'control', 'lab', 'redirect'],
+  cli: ['core', 'mesh', 'kube', 'agent', 'control', 'lab', 'redirect'],
   dashboard: [],
 };
 

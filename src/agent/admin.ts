@@ -2,9 +2,9 @@
 import type { LogLevel } from '../core/log-level.ts';
 import { renderProblem } from '../mesh/problem.ts';
 import type { Snapshot } from '../mesh/snapshot.ts';
+import { json } from '../telemetry/http-endpoints.ts';
+import type { Reply, Routes } from '../telemetry/http-endpoints.ts';
 import type { PodState } from './enrolment.ts';
-import { json } from './http-endpoints.ts';
-import type { Reply, Routes } from './http-endpoints.ts';
 
 export interface AdminSource {
   readonly snapshot: () => Snapshot | undefined;

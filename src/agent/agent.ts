@@ -10,17 +10,17 @@ import { DRAIN_DEADLINE_MS } from '../core/limits.ts';
 import { createLogger } from '../core/log.ts';
 import type { LogLevel } from '../core/log-level.ts';
 import type { Logger } from '../core/log.ts';
+import { ConfigDir } from '../kube/config-dir.ts';
 import type { Snapshot } from '../mesh/snapshot.ts';
 import { openRedirector } from '../redirect/detect.ts';
 import type { RedirectMode } from '../redirect/detect.ts';
 import { Reconciler } from '../redirect/reconciler.ts';
 import type { Redirector } from '../redirect/redirector.ts';
 import { selfTest } from '../sys/self-test.ts';
+import { serveOnPort, serveOnSocket } from '../telemetry/http-endpoints.ts';
 import { NodeMetrics } from '../telemetry/node-metrics.ts';
 import { adminRoutes } from './admin.ts';
-import { ConfigDir } from './config-dir.ts';
 import { Enrolment } from './enrolment.ts';
-import { serveOnPort, serveOnSocket } from './http-endpoints.ts';
 import { Workers } from './workers.ts';
 
 export interface AgentOptions {

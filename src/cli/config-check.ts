@@ -2,7 +2,7 @@
 import { statSync } from 'node:fs';
 import { styleText } from 'node:util';
 import { Command, Option } from 'commander';
-import { readConfigDir } from '../agent/read-config.ts';
+import { readConfigDir } from '../kube/read-config.ts';
 import { buildSnapshot } from '../mesh/build.ts';
 import { renderProblem } from '../mesh/problem.ts';
 import type { Problem, Severity } from '../mesh/problem.ts';

@@ -2,7 +2,7 @@ import { mkdtempSync, renameSync, rmSync, unlinkSync, writeFileSync } from 'node
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { ConfigDir } from '../../src/agent/config-dir.ts';
+import { ConfigDir } from '../../src/kube/config-dir.ts';
 import { createLogger } from '../../src/core/log.ts';
 import { configDigest } from '../../src/mesh/config-digest.ts';
 

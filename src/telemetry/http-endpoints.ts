@@ -1,4 +1,4 @@
-/** Small HTTP servers of the agent's main thread: metrics, readiness, admin. */
+/** Small HTTP servers of an agent's main thread and of the control plane: metrics, readiness, admin. */
 import { createServer } from 'node:http';
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import { chmodSync, rmSync } from 'node:fs';
@@ -49,7 +49,7 @@ function handle(routes: Routes): (request: IncomingMessage, response: ServerResp
 }
 
 async function answer(routes: Routes, request: IncomingMessage, response: ServerResponse): Promise<void> {
-  const url = new URL(request.url ?? '/', 'http://agent');
+  const url = new URL(request.url ?? '/', 'http://local');
   const handler = Object.hasOwn(routes, url.pathname) ? routes[url.pathname] : undefined;
   const reply = handler === undefined ? notFound(routes) : await attempt(handler, url, request.method ?? 'GET');
   response.writeHead(reply.status ?? 200, { 'content-type': reply.type ?? 'text/plain; charset=utf-8', 'content-length': Buffer.byteLength(reply.body) });

@@ -3,7 +3,7 @@ import { mkdirSync, mkdtempSync, rmSync, symlinkSync, truncateSync, writeFileSyn
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { readConfigDir } from '../../src/agent/read-config.ts';
+import { readConfigDir } from '../../src/kube/read-config.ts';
 import { CONFIG_FILE_BYTES_MAX } from '../../src/core/limits.ts';
 
 let directory: string;
