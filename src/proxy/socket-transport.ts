@@ -14,6 +14,7 @@ import type { Server } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { latin1 } from './latin1.ts';
 import type { KeepAlive, Transport, TransportOwner } from './transport.ts';
+import { beginTurn, endTurn, flushLater } from './turn.ts';
 
 const SHARED_BYTES = 64 * 1024;
 const BULK_BYTES = 256 * 1024;
@@ -26,17 +27,6 @@ const UNSENT_BYTES_MAX = 64 * 1024;
 
 const sharedBuffer = Buffer.allocUnsafeSlow(SHARED_BYTES);
 const EMPTY = Buffer.alloc(0);
-
-/** Connections with gathered text, to be flushed at the end of the present turn. */
-const dirty: SocketTransport[] = [];
-let flushScheduled = false;
-let inRead = 0;
-
-function flushDirty(): void {
-  flushScheduled = false;
-  for (let i = 0; i < dirty.length; i += 1) (dirty[i] as SocketTransport).flush();
-  dirty.length = 0;
-}
 
 /** The parts of Node's TCP handle that are used here. Node is pinned; {@link listenOn} checks that they exist. */
 interface TcpHandle {
@@ -248,32 +238,27 @@ export class SocketTransport implements Transport {
   #received(buffer: Buffer, length: number): void {
     this.bytesRead += length;
     this.#wantBulk = length === SHARED_BYTES || (this.#bulk !== undefined && length >= CALM_BYTES);
-    inRead += 1;
+    beginTurn();
     try {
       this.owner.bytes(buffer, length);
     } finally {
-      inRead -= 1;
-      if (inRead === 0 && dirty.length > 0) flushDirty();
+      endTurn();
     }
   }
 
   /** Run a step of the owner, then flush what it wrote. */
   #turn(step: () => void): void {
-    inRead += 1;
+    beginTurn();
     try {
       step();
     } finally {
-      inRead -= 1;
-      if (inRead === 0 && dirty.length > 0) flushDirty();
+      endTurn();
     }
   }
 
   #markDirty(): void {
     this.#isDirty = true;
-    dirty.push(this);
-    if (inRead > 0 || flushScheduled) return;
-    flushScheduled = true;
-    process.nextTick(flushDirty);
+    flushLater(this);
   }
 
   /** Arrange for `drained` unless `done`; returns `done`. */

@@ -9,7 +9,7 @@ import { HEADER_COUNT_MAX, HEAD_BYTES_MAX } from '../../core/limits.ts';
 import { latin1 } from '../latin1.ts';
 import { fieldName, hashStep } from './field-names.ts';
 import type { FieldName } from './field-names.ts';
-import { TARGET, TOKEN, VALUE, octetText } from './octets.ts';
+import { TARGET, TOKEN, VALUE, octetText } from '../octets.ts';
 
 const CR = 0x0d;
 const LF = 0x0a;

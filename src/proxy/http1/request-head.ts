@@ -1,18 +1,13 @@
 /** What the first line and the fields of a request mean (RFC 9112 §3, §6). */
 import { MeshError } from '../../core/errors.ts';
+import { isAuthority, isHostAndPort } from '../authority.ts';
 import { LENGTH_UNKNOWN, RequestHead } from '../head.ts';
 import type { Version } from '../head.ts';
 import type { Fields } from './fields.ts';
 import { Malformed } from './head-scanner.ts';
 import type { HeadScanner } from './head-scanner.ts';
 
-/** uri-host [ ":" port ] (RFC 9110 §7.2, RFC 3986 §3.2.2), without user information. */
-const AUTHORITY = /^(?:\[[0-9A-Fa-f:.]+\]|(?:[A-Za-z0-9._~!$&'()*+,;=-]|%[0-9A-Fa-f]{2})*)(?::[0-9]{0,5})?$/;
-const AUTHORITY_WITH_PORT = /^(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~-]+):[0-9]{1,5}$/;
 const ABSOLUTE = /^(https?):\/\/([^/?]+)(.*)$/i;
-
-/** The authority found valid last: clients repeat themselves. */
-let lastAuthority = '';
 
 /** @throws Malformed, MeshError */
 export function readRequestHead(scanner: HeadScanner, fields: Fields): RequestHead {
@@ -42,16 +37,14 @@ function readVersion(text: string): Version {
 }
 
 function checkAuthority(authority: string): void {
-  if (authority === lastAuthority) return;
-  if (!AUTHORITY.test(authority)) throw new Malformed('Host is not a host with an optional port');
-  lastAuthority = authority;
+  if (!isAuthority(authority)) throw new Malformed('Host is not a host with an optional port');
 }
 
 /** RFC 9112 §3.2: one of four forms. */
 function readTarget(head: RequestHead): void {
   const { method, target } = head;
   if (method === 'CONNECT') {
-    if (!AUTHORITY_WITH_PORT.test(target)) throw new Malformed('the target of CONNECT is not host:port');
+    if (!isHostAndPort(target)) throw new Malformed('the target of CONNECT is not host:port');
     head.authority = target;
     return;
   }

@@ -1,0 +1,38 @@
+/**
+ * A turn is everything that one event causes: the bytes of one read, one timer, one close. What is written during a turn is
+ * gathered and leaves at its end, in one write for each connection.
+ */
+
+/** Something with gathered output. */
+export interface Flushable {
+  flush(): void;
+}
+
+const waiting: Flushable[] = [];
+let depth = 0;
+let scheduled = false;
+
+/** Flush `what` at the end of the present turn, after those that were there before it. Once for each time it is put here. */
+export function flushLater(what: Flushable): void {
+  waiting.push(what);
+  if (depth > 0 || scheduled) return;
+  scheduled = true;
+  process.nextTick(flushWaiting);
+}
+
+export function beginTurn(): void {
+  depth += 1;
+}
+
+/** Every {@link beginTurn} needs one, also when the step between them throws. */
+export function endTurn(): void {
+  depth -= 1;
+  if (depth === 0 && waiting.length > 0) flushWaiting();
+}
+
+function flushWaiting(): void {
+  scheduled = false;
+  // A stream of a tunnel hands its bytes to the tunnel's connection, which then joins the end of the list.
+  for (let i = 0; i < waiting.length; i += 1) (waiting[i] as Flushable).flush();
+  waiting.length = 0;
+}
