@@ -6,7 +6,7 @@ import { CHUNK_LINE_BYTES_MAX, TRAILER_BYTES_MAX } from '../../../core/limits.ts
 import type { HeaderList } from '../../headers.ts';
 import { readTrailers } from '../fields.ts';
 import { HeadScanner, Malformed, TRAILERS } from '../head-scanner.ts';
-import { HEX, TOKEN, VALUE, octetText } from '../octets.ts';
+import { HEX, TOKEN, VALUE, octetText } from '../../octets.ts';
 
 const CR = 0x0d;
 const LF = 0x0a;
