@@ -190,11 +190,23 @@ export interface LoadBalancer {
   readonly simple?: 'UNSPECIFIED' | 'LEAST_CONN' | 'RANDOM' | 'PASSTHROUGH' | 'ROUND_ROBIN' | 'LEAST_REQUEST';
 }
 
+export interface ClientTls {
+  readonly mode?: 'DISABLE' | 'SIMPLE' | 'MUTUAL' | 'ISTIO_MUTUAL';
+  readonly clientCertificate?: string;
+  readonly privateKey?: string;
+  readonly caCertificates?: string;
+  readonly credentialName?: string;
+  readonly subjectAltNames?: readonly string[];
+  readonly sni?: string;
+  readonly insecureSkipVerify?: boolean;
+}
+
 export interface PortTrafficPolicy {
   readonly port?: { readonly number?: number };
   readonly loadBalancer?: LoadBalancer;
   readonly connectionPool?: ConnectionPool;
   readonly outlierDetection?: OutlierDetection;
+  readonly tls?: ClientTls;
 }
 
 export interface TrafficPolicy extends PortTrafficPolicy {
@@ -220,6 +232,7 @@ export interface WorkloadEntrySpec {
   readonly ports?: Readonly<Record<string, number>>;
   readonly labels?: Readonly<Record<string, string>>;
   readonly weight?: number;
+  readonly serviceAccount?: string;
 }
 
 export interface ServiceEntrySpec {
@@ -231,4 +244,5 @@ export interface ServiceEntrySpec {
   readonly endpoints?: readonly WorkloadEntrySpec[];
   readonly workloadSelector?: { readonly labels?: Readonly<Record<string, string>> };
   readonly exportTo?: readonly string[];
+  readonly subjectAltNames?: readonly string[];
 }

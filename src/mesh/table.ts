@@ -9,6 +9,7 @@
  *          └─ HTTP:   OutboundTable.hosts(port)['reviews'] ─→ VirtualHost.routes (first match) ─→ RouteAction
  */
 import type { Matcher } from './match.ts';
+import type { InboundSecurity } from './security.ts';
 
 /** How the bytes of a port are to be read. `sniff`: undeclared, look at the first bytes. `http` covers HTTP/1 and, later, h2. */
 export type Protocol = 'http' | 'http2' | 'grpc' | 'tcp' | 'tls' | 'sniff';
@@ -21,6 +22,8 @@ export interface Table {
   readonly outbound: OutboundTable;
   /** What the workload's own ports are for, by container port. A port that is not here is sniffed and has no service. */
   readonly inbound: ReadonlyMap<number, InboundPort>;
+  /** What it demands of its callers. */
+  readonly security: InboundSecurity;
   readonly clusters: ReadonlyMap<string, ClusterSpec>;
 }
 
@@ -243,6 +246,28 @@ export interface ClusterSpec {
   readonly balancer: 'LEAST_REQUEST' | 'ROUND_ROBIN' | 'RANDOM' | 'PASSTHROUGH';
   readonly limits: ConnectionLimits;
   readonly outlier: OutlierPolicy | undefined;
+  /** As the DestinationRule says; undefined: mutual TLS to endpoints of the mesh, plaintext to others. */
+  readonly tls: UpstreamTls | undefined;
+  /** Names that an endpoint's certificate may have besides its own identity (ServiceEntry.subjectAltNames). */
+  readonly subjectAltNames: readonly string[];
+}
+
+/** Istio's ClientTLSSettings, defaults filled in. Paths are of the client's file system, as there. */
+export interface UpstreamTls {
+  /** `ISTIO_MUTUAL`: with the workload's own certificate. `DISABLE`: plaintext, whatever the endpoint could do. */
+  readonly mode: 'DISABLE' | 'SIMPLE' | 'MUTUAL' | 'ISTIO_MUTUAL';
+  /** Empty: the Host of the request. */
+  readonly sni: string;
+  /** One of them must be in the server's certificate (the ServiceEntry's, where the rule has none). Empty: the server name is checked. */
+  readonly subjectAltNames: readonly string[];
+  /** Path; empty = none. */
+  readonly clientCertificate: string;
+  readonly privateKey: string;
+  /** Path; empty = the roots of the operating system. */
+  readonly caCertificates: string;
+  /** Name of a Secret; empty = none. */
+  readonly credentialName: string;
+  readonly insecureSkipVerify: boolean;
 }
 
 export interface EndpointSpec {
@@ -256,6 +281,8 @@ export interface EndpointSpec {
   readonly node: string | undefined;
   /** The pod takes part in the mesh: `local` on this node (and, with identity, `hbone` elsewhere). */
   readonly enrolled: boolean;
+  /** SPIFFE id of what runs there; empty for strangers. */
+  readonly identity: string;
 }
 
 export interface ConnectionLimits {

@@ -23,6 +23,8 @@ const PASSTHROUGH_CLUSTER: ClusterSpec = Object.freeze({
   balancer: 'PASSTHROUGH',
   limits: unlimited(UPSTREAM_IDLE_TIMEOUT_MS),
   outlier: undefined,
+  tls: undefined,
+  subjectAltNames: [],
 });
 
 export class ClusterSet {

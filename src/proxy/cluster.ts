@@ -287,7 +287,7 @@ export class Cluster implements Service, PoolHost, AttemptHost {
 
 /** A destination that no resource describes. */
 function strangerAt(address: string, port: number): EndpointSpec {
-  return { address, port, weight: 1, workload: undefined, node: undefined, enrolled: false };
+  return { address, port, weight: 1, workload: undefined, node: undefined, enrolled: false, identity: '' };
 }
 
 /** A request that came before the first answer of DNS. */

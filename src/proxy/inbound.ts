@@ -132,7 +132,7 @@ class App implements Service, PoolHost, AttemptHost {
     const known = this.#clients.get(key);
     if (known?.pool !== undefined) return known;
     if (this.#clients.size >= APP_CLIENTS_MAX) this.#closeOldestIdle();
-    const endpoint = new Endpoint({ address, port, weight: 1, workload: this.#workload.id, node: undefined, enrolled: true }, address, port);
+    const endpoint = new Endpoint({ address, port, weight: 1, workload: this.#workload.id, node: undefined, enrolled: true, identity: this.#workload.identity }, address, port);
     endpoint.pool = new Pool(this, { workload: this.#workload, direction: 'inbound', address, port, clientAddress });
     this.#clients.set(key, endpoint);
     return endpoint;

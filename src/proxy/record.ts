@@ -3,6 +3,7 @@
  * request, filled in by the layers; it pins the table that the request started with.
  */
 import type { MeshError } from '../core/errors.ts';
+import type { Authentication } from '../mesh/security.ts';
 import type { Table, Route, ClusterSpec, ServiceRef } from '../mesh/table.ts';
 import type { Connection } from './connection.ts';
 import type { RequestHead } from './head.ts';
@@ -38,6 +39,8 @@ export class Exchange {
   upstreamWorkload: string | undefined;
   /** The service it was for, when no cluster says it (inbound, passthrough). */
   service: ServiceRef | undefined;
+  /** What its tokens prove; undefined when none was accepted (or looked at). */
+  authentication: Authentication | undefined;
   attempts = 0;
   /** The present attempt went out on a connection that had carried others: its loss may be a keep-alive race. */
   upstreamReused = false;

@@ -7,6 +7,7 @@ import { MeshError } from '../../src/core/errors.ts';
 import { createLogger } from '../../src/core/log.ts';
 import { seededRandom } from '../../src/core/random.ts';
 import { matchAll } from '../../src/mesh/match.ts';
+import { NO_SECURITY } from '../../src/mesh/security.ts';
 import type { ClusterSpec, ConnectionLimits, EndpointSpec, ForwardAction, HeaderOperations, InboundPort, OutlierPolicy, RetryConditions, Route, Table, VirtualHost } from '../../src/mesh/table.ts';
 import { ClusterSet } from '../../src/proxy/cluster-set.ts';
 import { STRANGER } from '../../src/proxy/connection.ts';
@@ -382,7 +383,7 @@ const NO_CONDITIONS: RetryConditions = {
 };
 
 export function endpoints(...addresses: readonly string[]): EndpointSpec[] {
-  return addresses.map((address) => ({ address, port: 9080, weight: 1, workload: undefined, node: undefined, enrolled: false }));
+  return addresses.map((address) => ({ address, port: 9080, weight: 1, workload: undefined, node: undefined, enrolled: false, identity: '' }));
 }
 
 export function clusterOf(change: Partial<ClusterSpec> = {}): ClusterSpec {
@@ -397,6 +398,8 @@ export function clusterOf(change: Partial<ClusterSpec> = {}): ClusterSpec {
     balancer: 'LEAST_REQUEST',
     limits: LIMITS,
     outlier: undefined,
+    tls: undefined,
+    subjectAltNames: [],
     ...change,
   };
 }
@@ -452,6 +455,7 @@ export function tableOf({ routes = [routeOf()], clusters = [clusterOf()], mode =
       tlsPorts: new Map(),
     },
     inbound,
+    security: NO_SECURITY,
     clusters: new Map(clusters.map((cluster) => [cluster.key, cluster])),
   };
 }

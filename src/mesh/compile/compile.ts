@@ -3,6 +3,7 @@
  * namespace and the values of those labels that some rule asks for, so a node has few of them.
  */
 import { qualify } from '../host.ts';
+import { NO_SECURITY } from '../security.ts';
 import type { Snapshot, Workload } from '../snapshot.ts';
 import type { InboundPort, Table } from '../table.ts';
 import { OutboundCompiler } from './outbound.ts';
@@ -31,7 +32,7 @@ export function compile(snapshot: Snapshot, workload: Workload): Table {
     shared = new OutboundCompiler(snapshot, index.registry, workload).compile();
     index.outbound.set(name, shared);
   }
-  return Object.freeze({ version: snapshot.version, workloadClass: workloadClass(snapshot, workload), ...shared, inbound: index.inbound.get(workload.id) ?? NO_PORTS });
+  return Object.freeze({ version: snapshot.version, workloadClass: workloadClass(snapshot, workload), ...shared, inbound: index.inbound.get(workload.id) ?? NO_PORTS, security: NO_SECURITY });
 }
 
 /** Workloads of the same class have the same table. */

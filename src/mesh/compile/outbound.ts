@@ -120,7 +120,8 @@ export class OutboundCompiler {
       protocol: port.protocol,
       discovery: service.discovery,
       endpoints: port.endpoints,
-      ...clusterPolicy(policy, own, port.port, this.#snapshot.mesh.connectTimeoutMs),
+      subjectAltNames: service.subjectAltNames,
+      ...clusterPolicy(policy, own, port.port, this.#snapshot.mesh.connectTimeoutMs, service.subjectAltNames),
     };
   }
 

@@ -2,9 +2,9 @@
 import { CONNECT_TIMEOUT_MS, PENDING_REQUESTS_MAX, TCP_IDLE_TIMEOUT_MS, UPSTREAM_IDLE_TIMEOUT_MS } from '../../core/limits.ts';
 import { durationMs } from '../duration.ts';
 import { bySpecificity, covers, qualify } from '../host.ts';
-import type { ConnectionPool, DestinationRuleSpec, OutlierDetection, PortTrafficPolicy, Resource, Subset, TrafficPolicy } from '../resources.ts';
+import type { ClientTls, ConnectionPool, DestinationRuleSpec, OutlierDetection, PortTrafficPolicy, Resource, Subset, TrafficPolicy } from '../resources.ts';
 import type { Snapshot } from '../snapshot.ts';
-import type { ClusterSpec, ConnectionLimits, OutlierPolicy } from '../table.ts';
+import type { ClusterSpec, ConnectionLimits, OutlierPolicy, UpstreamTls } from '../table.ts';
 import { hasLabels, isExported } from './registry.ts';
 import type { RegistryService } from './registry.ts';
 
@@ -62,20 +62,26 @@ export interface ClusterPolicy {
   readonly balancer: ClusterSpec['balancer'];
   readonly limits: ConnectionLimits;
   readonly outlier: OutlierPolicy | undefined;
+  readonly tls: UpstreamTls | undefined;
 }
 
-/** Subset over host, block by block; the settings of a port replace all blocks at once (Istio: omitted ones are defaults). */
-export function clusterPolicy(host: HostPolicy, subset: Subset | undefined, port: number, connectTimeoutMs: number): ClusterPolicy {
+/**
+ * Subset over host, block by block; the settings of a port replace all blocks at once (Istio: omitted ones are defaults).
+ * `subjectAltNames`: the service's own, which hold where the rule names none.
+ */
+export function clusterPolicy(host: HostPolicy, subset: Subset | undefined, port: number, connectTimeoutMs: number, subjectAltNames: readonly string[]): ClusterPolicy {
   const top = forPort(host.trafficPolicy, port);
   const own = forPort(subset?.trafficPolicy, port);
   const base = hasPort(subset?.trafficPolicy, port) ? undefined : top;
   const loadBalancer = own?.loadBalancer ?? base?.loadBalancer;
   const connectionPool = own?.connectionPool ?? base?.connectionPool;
   const outlierDetection = own?.outlierDetection ?? base?.outlierDetection;
+  const tls = own?.tls ?? base?.tls;
   return {
     balancer: balancerOf(loadBalancer?.simple),
     limits: limitsOf(connectionPool, connectTimeoutMs),
     outlier: outlierDetection === undefined ? undefined : outlierOf(outlierDetection),
+    tls: tls === undefined ? undefined : tlsOf(tls, subjectAltNames),
   };
 }
 
@@ -128,5 +134,19 @@ function outlierOf(spec: OutlierDetection): OutlierPolicy {
     baseEjectionMs: durationMs(spec.baseEjectionTime, 30_000),
     maxEjectionPercent: spec.maxEjectionPercent || 10,
     minHealthPercent: spec.minHealthPercent ?? 0,
+  };
+}
+
+/** Without a mode it is DISABLE, the first value of Istio's enumeration. */
+function tlsOf(spec: ClientTls, subjectAltNames: readonly string[]): UpstreamTls {
+  return {
+    mode: spec.mode ?? 'DISABLE',
+    sni: spec.sni ?? '',
+    subjectAltNames: spec.subjectAltNames === undefined || spec.subjectAltNames.length === 0 ? subjectAltNames : spec.subjectAltNames,
+    clientCertificate: spec.clientCertificate ?? '',
+    privateKey: spec.privateKey ?? '',
+    caCertificates: spec.caCertificates ?? '',
+    credentialName: spec.credentialName ?? '',
+    insecureSkipVerify: spec.insecureSkipVerify ?? false,
   };
 }

@@ -1,4 +1,5 @@
 /** Kubernetes Services and ServiceEntries as one kind of thing: what can be called, by which addresses, with which endpoints. */
+import { formatSpiffeId } from '../../core/spiffe.ts';
 import { qualify } from '../host.ts';
 import type { Resource, ServiceEntrySpec, WorkloadEntrySpec } from '../resources.ts';
 import type { Service, ServicePort, Snapshot, Workload } from '../snapshot.ts';
@@ -29,6 +30,8 @@ export interface RegistryService {
   readonly discovery: ClusterSpec['discovery'];
   readonly ports: readonly RegistryPort[];
   readonly exportTo: readonly string[];
+  /** Names that its certificates may have besides. */
+  readonly subjectAltNames: readonly string[];
   readonly kubernetes: boolean;
 }
 
@@ -71,22 +74,24 @@ function fromService(service: Service, snapshot: Snapshot, workloads: ReadonlyMa
     discovery: externalName === '' ? (headless ? 'original' : 'static') : 'dns',
     ports: ports.map((port) => registryPort(port.port, serviceProtocol(port), endpointsOf(service, port, snapshot, workloads))),
     exportTo: service.exportTo.map((where) => (where === '.' ? origin.namespace : where)),
+    subjectAltNames: [],
     kubernetes: true,
   };
 }
 
 function endpointsOf(service: Service, port: ServicePort, snapshot: Snapshot, workloads: ReadonlyMap<string, Workload>): RegistryEndpoint[] {
+  const { trustDomain } = snapshot.mesh;
   if (service.externalName !== '') return [stranger(service.externalName, typeof port.targetPort === 'number' ? port.targetPort : port.port)];
   if (service.endpoints !== undefined) {
     return service.endpoints.flatMap(({ address, ready, workload, ports }) => {
       const number = ports[port.name];
-      return ready && number !== undefined ? [endpoint(address, number, workload === undefined ? undefined : workloads.get(workload))] : [];
+      return ready && number !== undefined ? [endpoint(address, number, workload === undefined ? undefined : workloads.get(workload), trustDomain)] : [];
     });
   }
   // No EndpointSlice: a directory of YAML has no endpoint controller, so pods are selected here as it would.
   return selected(service, snapshot).flatMap((workload) => {
     const number = targetPort(port, workload);
-    return workload.ready && number !== undefined ? workload.addresses.map((address) => endpoint(address, number, workload)) : [];
+    return workload.ready && number !== undefined ? workload.addresses.map((address) => endpoint(address, number, workload, trustDomain)) : [];
   });
 }
 
@@ -114,13 +119,14 @@ export function hasLabels(labels: Readonly<Record<string, string>>, wanted: Read
   return true;
 }
 
-function endpoint(address: string, port: number, workload: Workload | undefined): RegistryEndpoint {
+function endpoint(address: string, port: number, workload: Workload | undefined, trustDomain: string): RegistryEndpoint {
   if (workload === undefined) return stranger(address, port);
-  return { address, port, weight: 1, workload: workload.id, node: workload.node, enrolled: workload.enrolled, labels: workload.labels };
+  const { id, node, enrolled, namespace, serviceAccount, labels } = workload;
+  return { address, port, weight: 1, workload: id, node, enrolled, identity: formatSpiffeId({ trustDomain, namespace, serviceAccount }), labels };
 }
 
-function stranger(address: string, port: number, labels: Readonly<Record<string, string>> = {}, weight = 1): RegistryEndpoint {
-  return { address, port, weight, workload: undefined, node: undefined, enrolled: false, labels };
+function stranger(address: string, port: number): RegistryEndpoint {
+  return { address, port, weight: 1, workload: undefined, node: undefined, enrolled: false, identity: '', labels: {} };
 }
 
 function fromEntry(entry: Resource<ServiceEntrySpec>, host: string, snapshot: Snapshot): RegistryService {
@@ -134,6 +140,7 @@ function fromEntry(entry: Resource<ServiceEntrySpec>, host: string, snapshot: Sn
     discovery: resolution === 'NONE' ? 'original' : resolution === 'STATIC' ? 'static' : 'dns',
     ports: (spec.ports ?? []).map((port) => registryPort(port.number, entryProtocol(port.protocol ?? ''), entryEndpoints(entry, host, port, snapshot))),
     exportTo: (spec.exportTo ?? ['*']).map((where) => (where === '.' ? namespace : where)),
+    subjectAltNames: spec.subjectAltNames ?? [],
     kubernetes: false,
   };
 }
@@ -146,7 +153,7 @@ function entryEndpoints(entry: Resource<ServiceEntrySpec>, host: string, port: E
   if (resolution === 'NONE') return [];
   const number = port.targetPort ?? port.number;
   if (workloadSelector !== undefined) return selectedByEntry(workloadSelector.labels ?? {}, namespace, port, number, snapshot);
-  const endpoints = (spec.endpoints ?? []).flatMap((one) => fromWorkloadEntry(one, port.name, number));
+  const endpoints = (spec.endpoints ?? []).flatMap((one) => fromWorkloadEntry(one, namespace, port.name, number, snapshot));
   // DNS without endpoints means the host itself.
   return endpoints.length === 0 && resolution !== 'STATIC' ? [stranger(host, number)] : endpoints;
 }
@@ -155,15 +162,16 @@ function selectedByEntry(labels: Readonly<Record<string, string>>, namespace: st
   const pods = snapshot.workloads.filter((workload) => workload.namespace === namespace && workload.ready && hasLabels(workload.labels, labels));
   const entries = snapshot.workloadEntries.filter((one) => one.namespace === namespace && hasLabels(one.spec.labels ?? {}, labels));
   return [
-    ...pods.flatMap((workload) => (workload.addresses[0] === undefined ? [] : [endpoint(workload.addresses[0], number, workload)])),
-    ...entries.flatMap(({ spec }) => fromWorkloadEntry(spec, port.name, number)),
+    ...pods.flatMap((workload) => (workload.addresses[0] === undefined ? [] : [endpoint(workload.addresses[0], number, workload, snapshot.mesh.trustDomain)])),
+    ...entries.flatMap(({ spec }) => fromWorkloadEntry(spec, namespace, port.name, number, snapshot)),
   ];
 }
 
-function fromWorkloadEntry(spec: WorkloadEntrySpec, portName: string, number: number): RegistryEndpoint[] {
-  const { address = '', ports = {}, labels = {}, weight = 1 } = spec;
+function fromWorkloadEntry(spec: WorkloadEntrySpec, namespace: string, portName: string, number: number, { mesh: { trustDomain } }: Snapshot): RegistryEndpoint[] {
+  const { address = '', ports = {}, labels = {}, weight = 1, serviceAccount = '' } = spec;
   if (address === '' || address.startsWith('unix:')) return [];
-  return [stranger(address, ports[portName] ?? number, labels, Math.max(1, weight))];
+  const identity = serviceAccount === '' ? '' : formatSpiffeId({ trustDomain, namespace, serviceAccount });
+  return [{ ...stranger(address, ports[portName] ?? number), weight: Math.max(1, weight), identity, labels }];
 }
 
 /** Is the service (or rule) with this `exportTo` visible to workloads of `namespace`? */

@@ -89,7 +89,10 @@ const policyFields = {
     consecutiveLocalOriginFailures: int(), interval: duration, baseEjectionTime: duration, maxEjectionPercent: int(0, 100), minHealthPercent: int(0, 100),
     outlierDetectionHttpErrorCodes: later('5xx and gateway errors count'),
   }),
-  tls: later(IDENTITY),
+  tls: object({
+    mode: oneOf(['DISABLE', 'SIMPLE', 'MUTUAL', 'ISTIO_MUTUAL']), clientCertificate: string, privateKey: string, caCertificates: string, credentialName: string,
+    subjectAltNames: list(string), sni: string, insecureSkipVerify: boolean, caCrl: later('certificates are not looked up in revocation lists', string),
+  }),
 };
 
 const trafficPolicy = object({
@@ -105,7 +108,7 @@ const destinationRule = object({
 
 const workloadEntryFields = {
   address: string, ports: map(PORT), labels, weight: int(), network: later('there is one network'), locality: later('all localities are used alike'),
-  serviceAccount: later(IDENTITY),
+  serviceAccount: string,
 };
 
 const serviceEntry = object({
@@ -113,7 +116,7 @@ const serviceEntry = object({
   ports: list(object({ number: PORT, protocol: string, name: string, targetPort: PORT }, ['number', 'name'])),
   location: oneOf(['MESH_EXTERNAL', 'MESH_INTERNAL']), resolution: oneOf(['NONE', 'STATIC', 'DNS', 'DNS_ROUND_ROBIN'], ['DYNAMIC_DNS']),
   endpoints: list(object(workloadEntryFields)), workloadSelector: object({ labels }), exportTo: list(string),
-  subjectAltNames: later(IDENTITY),
+  subjectAltNames: list(string),
 }, ['hosts']);
 
 /** core/v1 ServiceSpec: the part that names no field of its own is for others than a mesh, and passed over on purpose. */
