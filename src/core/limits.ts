@@ -111,3 +111,92 @@ export const LINGER_MS = 5_000;
 
 /** How often the byte counters of a long opaque connection are brought up to date (Istio: 5 s). */
 export const TCP_REPORT_INTERVAL_MS = 5_000;
+
+/** Streams of one HTTP/2 connection of a client (Envoy's default is 2^31-1, Go's 250; RFC 9113 §6.5.2 advises 100 or more). */
+export const HTTP2_STREAMS_MAX = 250;
+
+/** HTTP/2 windows of captured connections: what a slow reader may make the agent hold for one stream, and for all of them. */
+export const HTTP2_STREAM_WINDOW_BYTES: number = 256 * KIB;
+export const HTTP2_CONNECTION_WINDOW_BYTES: number = MIB;
+
+/** Frames that bring nothing forward (resets, pings, settings, empty data): a burst, and then a rate, as nghttp2 allows. */
+export const HTTP2_IDLE_FRAMES_BURST = 1000;
+export const HTTP2_IDLE_FRAMES_PER_SECOND = 100;
+
+/** CONTINUATION frames of one header section (CVE-2024-27316). */
+export const HTTP2_CONTINUATIONS_MAX = 64;
+
+/** Streams that were reset here and whose frames may still be on their way. */
+export const HTTP2_RESET_STREAMS_KEPT = 256;
+
+/** How long the frames of a connection that is being drained may cross (RFC 9113 §6.8), before its last stream is named. */
+export const HTTP2_GOAWAY_GRACE_MS = 1_000;
+
+/** PEM of one certificate signing request: an RSA key of 4096 bits with its names takes 2 KiB. */
+export const CSR_BYTES_MAX: number = 16 * KIB;
+
+/** Connections one pod may have to the workload socket. Envoy takes one, an application one for each of its processes. */
+export const WORKLOAD_API_CONNECTIONS_MAX = 32;
+
+/** Connections of callers that are no pod of this node: each lasts no longer than it takes to be told so. */
+export const WORKLOAD_API_STRANGERS_MAX = 16;
+
+/** How long a refused caller's connection may stay; its next one is attested anew, so a pod that joins meanwhile is recognised. */
+export const WORKLOAD_API_STRANGER_MS = 2_000;
+
+/** Streams on one connection to the workload socket. Envoy opens one for each name it watches. */
+export const WORKLOAD_API_STREAMS_MAX = 64;
+
+/** One request on the workload socket: Envoy sends the list of all its extensions along, about 50 KiB in a full build. */
+export const WORKLOAD_API_MESSAGE_BYTES_MAX: number = 256 * KIB;
+
+/** Names one SDS stream may be subscribed to; the ones that exist are four. */
+export const SDS_NAMES_MAX = 64;
+
+/** A name in an SDS request: the length of the longest SPIFFE id (SPIFFE-ID §2.3). */
+export const SDS_NAME_CHARS_MAX = 2_048;
+
+/** How long a caller whose certificate has not been issued yet is kept waiting before it is told to try again. */
+export const CERTIFICATE_WAIT_MS = 30_000;
+
+/** Different complaints about one client of the workload socket that are logged in one interval, each once. */
+export const NOTICES_MAX = 16;
+export const NOTICE_INTERVAL_MS = 60_000;
+
+/** Certificates that one node requests at a time; with many identities the others wait their turn. */
+export const CERTIFICATE_REQUESTS_MAX = 16;
+
+/** Certificates in a chain that a CA answers with. */
+export const CHAIN_CERTIFICATES_MAX = 10;
+
+/** A token. Identity providers that list a user's groups write some KiB; a head as a whole may have {@link HEAD_BYTES_MAX}. */
+export const JWT_CHARS_MAX: number = 16 * KIB;
+
+/** Genuine tokens that a worker remembers, and the characters of their payloads: a signature check costs 50 to 100 µs. */
+export const TOKENS_CACHED_MAX = 8_192;
+export const TOKEN_CACHE_CHARS_MAX: number = 8 * MIB;
+
+/** Requests of one worker that may wait for keys or for signatures to be checked; further ones are refused (503). */
+export const JWT_WAITING_MAX = 4_096;
+
+/** Keys read from one key set. Issuers publish two or three; a token that names none is tried with all of its algorithm. */
+export const JWKS_KEYS_MAX = 64;
+
+/** A key set, or a discovery document. */
+export const JWKS_BYTES_MAX: number = 256 * KIB;
+
+/** Key sets the agent of a node keeps fresh. */
+export const JWKS_TARGETS_MAX = 1_024;
+
+/** Keys are fetched again at this age (Istio's resolver: 20 min), and after a failure this soon, doubling up to it. */
+export const JWKS_REFRESH_MS = 1_200_000;
+export const JWKS_RETRY_MS = 5_000;
+
+/** A token that names an unknown key has the keys fetched at once, but no more often: clients choose what tokens name. */
+export const JWKS_EXTRA_REFRESH_MS = 30_000;
+
+/** Redirects followed on the way to one document. */
+export const JWKS_REDIRECTS_MAX = 3;
+
+/** Inline key sets that a worker keeps in usable form. */
+export const KEY_RINGS_MAX = 256;

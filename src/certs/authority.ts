@@ -1,0 +1,305 @@
+/**
+ * A certificate authority: signs leaves for whoever its caller has authorised, and changes its intermediate and its root by itself
+ * (`rotation.ts`), or follows the ones it is given. In a standalone agent it is asked directly, in `orlop control` over gRPC.
+ */
+import { X509Certificate } from 'node:crypto';
+import type { Clock, Timer } from '../core/clock.ts';
+import type { Logger } from '../core/log.ts';
+import { Watch } from '../core/watch.ts';
+import { activateNext, adoptGiven, bundleOf, introduceRoot } from './ca-state.ts';
+import type { CaRoot, CaSigner, CaState, CaStore, GivenCa } from './ca-state.ts';
+import type { CertificateAuthority, SignedCertificate, SigningRequest } from './certificate-authority.ts';
+import { readCsr } from './csr.ts';
+import { ExpiryWarnings } from './expiry-warnings.ts';
+import { newKeyPair } from './key-pair.ts';
+import { mintIntermediate, mintLeaf, mintRoot } from './mint.ts';
+import type { MintedCa } from './mint.ts';
+import { activationMs, dropMs, lifetimesProblem, nextStep } from './rotation.ts';
+import type { Lifetimes, Step } from './rotation.ts';
+import { Signer } from './signer.ts';
+import { PublicKey } from './x509.ts';
+import type { JsonGeneralNames } from './x509.ts';
+
+/** A step that failed is tried again after so long; files that were given are looked at as often. */
+const RETRY_MS = 5_000;
+/** Timers of the event loop do not reach further than 24 days, and clocks are set: the longest sleep between two looks. */
+const SLEEP_MAX_MS = 3_600_000;
+
+export interface AuthorityOptions {
+  readonly trustDomain: string;
+  readonly lifetimes: Lifetimes;
+  /** Keys of the CA's own making, and where they are kept; or how to read the ones it is given, which throws when they are no good. */
+  readonly keys: { readonly store: CaStore } | { readonly given: () => GivenCa };
+  readonly clock: Clock;
+  readonly log: Logger;
+}
+
+/** What a CA has done since it started, and when its certificates end. */
+export interface AuthorityCounts {
+  readonly issued: number;
+  readonly rotations: Readonly<Record<'root' | 'intermediate', number>>;
+  readonly rootNotAfterMs: number;
+  readonly intermediateNotAfterMs: number;
+  readonly trustedRoots: number;
+}
+
+/** A CA certificate as `orlop control status` shows it. */
+export interface CaCertificateStatus {
+  readonly serial: string;
+  readonly subject: string;
+  readonly notAfterMs: number;
+  readonly use: 'signs' | 'trusted, signs next' | 'trusted' | 'trusted until its last certificate has expired';
+  /** When `use` changes: the root begins to sign, or is dropped. */
+  readonly untilMs?: number;
+}
+
+export class Authority implements CertificateAuthority {
+  /** PEM of every trusted root; changes while roots change. */
+  readonly roots: Watch<string>;
+  readonly #options: AuthorityOptions;
+  readonly #warnings: ExpiryWarnings;
+  #state: CaState;
+  #signer: Signer;
+  #given: GivenCa | undefined;
+  /** Steps are taken one after the other. */
+  #work: Promise<unknown> = Promise.resolve();
+  #timer: Timer | undefined;
+  #closed = false;
+  #issued = 0;
+  readonly #rotations = { root: 0, intermediate: 0 };
+
+  private constructor(options: AuthorityOptions, state: CaState, signer: Signer, given: GivenCa | undefined) {
+    this.#options = options;
+    this.#state = state;
+    this.#signer = signer;
+    this.#given = given;
+    this.#warnings = new ExpiryWarnings(options.log);
+    this.roots = new Watch(bundleOf(state));
+    this.#sleep();
+  }
+
+  /** With the keys that the store kept, new ones, or those that are given. Rejects with a sentence when that cannot be. */
+  static async open(options: AuthorityOptions): Promise<Authority> {
+    const { lifetimes, keys, clock } = options;
+    const problem = 'store' in keys ? lifetimesProblem(lifetimes) : undefined;
+    if (problem !== undefined) throw new Error(problem);
+    const given = 'given' in keys ? keys.given() : undefined;
+    const state = 'store' in keys ? await restore(keys.store, options) : adoptGiven(undefined, given as GivenCa, clock.wallMs(), lifetimes.leafMs);
+    const authority = new Authority(options, state, await openSigner(state.signer), given);
+    await authority.settle();
+    return authority;
+  }
+
+  /**
+   * A leaf for `identity`, whatever else the request asks for. The caller has authorised the identity. Rejects with a `CsrError` when the request
+   * is no good.
+   */
+  async sign({ csr, identity, lifetimeMs }: SigningRequest): Promise<SignedCertificate> {
+    const publicKey = await readCsr(csr);
+    return this.#issue(publicKey, [{ type: 'url', value: identity }], lifetimeMs);
+  }
+
+  /** A certificate with a new key for a server of the control plane. */
+  async signServer(names: { readonly dns: readonly string[]; readonly addresses: readonly string[] }): Promise<SignedCertificate & { key: string }> {
+    const { pair, key } = await newKeyPair();
+    const publicKey = new PublicKey(await crypto.subtle.exportKey('spki', pair.publicKey));
+    const all: JsonGeneralNames = [...names.dns.map((value) => ({ type: 'dns' as const, value })), ...names.addresses.map((value) => ({ type: 'ip' as const, value }))];
+    return { ...(await this.#issue(publicKey, all, this.#options.lifetimes.leafMs)), key };
+  }
+
+  /** Change the root or the intermediate now. Rejects when a change of the root is under way, or the CA does not make its own. */
+  async rotate(what: 'root' | 'intermediate'): Promise<void> {
+    if ('given' in this.#options.keys) throw new Error('the keys of this CA are given as files; replace the files to change them');
+    await this.#enqueue(async () => {
+      if (what === 'root' && this.#state.next !== undefined) {
+        throw new Error(`the root is being changed already; the new one signs from ${new Date(activationMs(this.#state)).toISOString()}`);
+      }
+      await this.#take(what === 'root' ? 'introduce-root' : 'renew-intermediate');
+      this.#sleep();
+    });
+  }
+
+  /** Resolves when every step that was due has been taken. */
+  async settle(): Promise<void> {
+    await this.#enqueue(async () => this.#catchUp());
+  }
+
+  counts(): AuthorityCounts {
+    const { signer, roots } = this.#state;
+    const root = roots.find(({ certificate }) => certificate === signer.root);
+    return {
+      issued: this.#issued,
+      rotations: { ...this.#rotations },
+      rootNotAfterMs: root?.notAfterMs ?? 0,
+      intermediateNotAfterMs: signer.notAfterMs,
+      trustedRoots: roots.length,
+    };
+  }
+
+  status(): { readonly roots: readonly CaCertificateStatus[]; readonly intermediate: CaCertificateStatus } {
+    const { signer } = this.#state;
+    return { roots: this.#state.roots.map((root) => this.#describe(root)), intermediate: { ...describe(signer.certificate), use: 'signs' } };
+  }
+
+  /** No further step is taken; resolves when the one under way is done. */
+  async close(): Promise<void> {
+    this.#closed = true;
+    this.#timer?.cancel();
+    await this.#work.catch(() => undefined);
+  }
+
+  async #issue(publicKey: PublicKey, names: JsonGeneralNames, lifetimeMs: number): Promise<SignedCertificate> {
+    const { leafMs } = this.#options.lifetimes;
+    const nowMs = this.#options.clock.wallMs();
+    const { signer } = this.#state;
+    if (signer.notAfterMs <= nowMs + 1000) throw new Error(`the certificate of the CA expired at ${new Date(signer.notAfterMs).toISOString()}; give it a new one`);
+    const { certificate } = await mintLeaf(this.#signer, { publicKey, names, nowMs, lifetimeMs: lifetimeMs > 0 ? Math.min(lifetimeMs, leafMs) : leafMs });
+    this.#issued += 1;
+    return { chain: certificate + signer.chain, roots: this.roots.get() };
+  }
+
+  #enqueue(task: () => Promise<void>): Promise<void> {
+    const done = this.#work.then(task);
+    this.#work = done.catch(() => undefined);
+    return done;
+  }
+
+  #sleep(): void {
+    this.#timer?.cancel();
+    if (this.#closed) return;
+    const { clock, keys, lifetimes } = this.#options;
+    const untilNextMs = nextStep(this.#state, lifetimes).dueMs - clock.wallMs();
+    this.#wakeAfter(Math.min('given' in keys ? RETRY_MS : SLEEP_MAX_MS, Math.max(0, untilNextMs)));
+  }
+
+  #wakeAfter(delayMs: number): void {
+    this.#timer?.cancel();
+    this.#timer = this.#options.clock.after(delayMs, () => {
+      this.settle().catch((error: unknown) => {
+        this.#options.log.error({ error: message(error) }, 'the CA could not change its certificates; tried again in a moment');
+        if (!this.#closed) this.#wakeAfter(RETRY_MS);
+      });
+    });
+  }
+
+  /** Read what is given anew, and take every step that is due. */
+  async #catchUp(): Promise<void> {
+    if (this.#closed) return;
+    await this.#reread();
+    for (;;) {
+      const { step, dueMs } = nextStep(this.#state, this.#options.lifetimes);
+      if (dueMs > this.#options.clock.wallMs()) break;
+      await this.#take(step);
+    }
+    this.#sleep();
+  }
+
+  async #reread(): Promise<void> {
+    const { keys, clock, log, lifetimes } = this.#options;
+    if (!('given' in keys)) return;
+    try {
+      const given = keys.given();
+      if (given.signer.certificate !== this.#given?.signer.certificate || bundle(given) !== bundle(this.#given)) {
+        await this.#adopt(adoptGiven(this.#state, given, clock.wallMs(), lifetimes.leafMs));
+        this.#given = given;
+        log.info({ roots: given.roots.length }, 'the CA was given other certificates');
+      }
+      this.#warnings.clear('files');
+    } catch (error) {
+      this.#warnings.once('files', () => log.error({ error: message(error) }, 'the files of the CA are no good; it keeps the certificates before them'));
+    }
+    this.#warnings.check(this.#state, clock.wallMs());
+  }
+
+  async #take(step: Step): Promise<void> {
+    const { clock, log } = this.#options;
+    const nowMs = clock.wallMs();
+    const state = this.#state;
+    switch (step) {
+      case 'introduce-root': {
+        const { root, signer } = await makeRoot(this.#options);
+        await this.#adopt(introduceRoot(state, root, signer));
+        log.info({ signsFrom: new Date(activationMs(this.#state)).toISOString() }, 'a new root is trusted');
+        return;
+      }
+      case 'activate-root':
+        await this.#adopt(activateNext(state, nowMs, this.#given?.roots.map(({ certificate }) => certificate) ?? []));
+        this.#rotations.root += 1;
+        log.info('the new root signs; the one before it is trusted until its last certificate has expired');
+        return;
+      case 'renew-intermediate':
+        await this.#adopt({ ...state, signer: await renewed(state, this.#options) });
+        this.#rotations.intermediate += 1;
+        log.info({ notAfter: new Date(this.#state.signer.notAfterMs).toISOString() }, 'a new intermediate signs');
+        return;
+      case 'drop-roots':
+        await this.#adopt({ ...state, roots: state.roots.filter((root) => dropMs(root, state.longestLeafMs) > nowMs) });
+        log.info('a root is no longer trusted; no certificate that chains to it is alive');
+    }
+  }
+
+  /** Kept first, then used: what was handed out must never be forgotten. */
+  async #adopt(state: CaState): Promise<void> {
+    const { keys } = this.#options;
+    if ('store' in keys) await keys.store.save(state);
+    const signer = state.signer === this.#state.signer ? this.#signer : await openSigner(state.signer);
+    this.#state = state;
+    this.#signer = signer;
+    const roots = bundleOf(state);
+    if (roots !== this.roots.get()) this.roots.set(roots);
+  }
+
+  #describe(root: CaRoot): CaCertificateStatus {
+    const { signer, next, longestLeafMs } = this.#state;
+    const about = describe(root.certificate);
+    if (root.certificate === signer.root) return { ...about, use: 'signs' };
+    if (root.certificate === next?.root) return { ...about, use: 'trusted, signs next', untilMs: activationMs(this.#state) };
+    if (root.retiredMs === undefined) return { ...about, use: 'trusted' };
+    return { ...about, use: 'trusted until its last certificate has expired', untilMs: dropMs(root, longestLeafMs) };
+  }
+}
+
+/** What the store kept, or a root and an intermediate made now. */
+async function restore(store: CaStore, options: AuthorityOptions): Promise<CaState> {
+  const { leafMs } = options.lifetimes;
+  const kept = await store.load();
+  if (kept !== undefined && kept.longestLeafMs >= leafMs) return kept;
+  const made = kept === undefined ? await makeRoot(options) : undefined;
+  const state = made === undefined ? { ...(kept as CaState), longestLeafMs: leafMs } : { roots: [made.root], signer: made.signer, longestLeafMs: leafMs };
+  await store.save(state);
+  return state;
+}
+
+async function makeRoot({ trustDomain, lifetimes, clock }: AuthorityOptions): Promise<{ root: CaRoot; signer: CaSigner }> {
+  const nowMs = clock.wallMs();
+  const { certificate, key, notBeforeMs, notAfterMs } = await mintRoot({ trustDomain, nowMs, lifetimeMs: lifetimes.rootMs });
+  const root: CaRoot = { certificate, key, notBeforeMs, notAfterMs, trustedFromMs: nowMs };
+  const intermediate = await mintIntermediate(await Signer.open(certificate, key), { trustDomain, nowMs, lifetimeMs: lifetimes.intermediateMs });
+  return { root, signer: signerOf(intermediate, certificate) };
+}
+
+async function renewed({ roots, signer }: CaState, { trustDomain, lifetimes, clock }: AuthorityOptions): Promise<CaSigner> {
+  const root = roots.find(({ certificate }) => certificate === signer.root) as CaRoot;
+  return signerOf(await mintIntermediate(await Signer.open(root.certificate, root.key), { trustDomain, nowMs: clock.wallMs(), lifetimeMs: lifetimes.intermediateMs }), root.certificate);
+}
+
+function signerOf({ certificate, key, notBeforeMs, notAfterMs }: MintedCa, root: string): CaSigner {
+  return { certificate, key, chain: certificate, root, notBeforeMs, notAfterMs };
+}
+
+function openSigner({ certificate, key }: CaSigner): Promise<Signer> {
+  return Signer.open(certificate, key);
+}
+
+function bundle(given: GivenCa | undefined): string {
+  return given?.roots.map(({ certificate }) => certificate).join('') ?? '';
+}
+
+function describe(certificate: string): { serial: string; subject: string; notAfterMs: number } {
+  const { serialNumber, subject, validTo } = new X509Certificate(certificate);
+  return { serial: serialNumber.toLowerCase(), subject: subject.replaceAll('\n', ', '), notAfterMs: Date.parse(validTo) };
+}
+
+function message(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
