@@ -1,9 +1,9 @@
-/** Where those who hand out certificates get them from. */
+/** Where those who hand out certificates get them from; the issuer is one. */
 import type { WorkloadCertificate } from './certificate.ts';
 
 export interface CertificateSource {
-  /** The certificate that is in force for a SPIFFE id; undefined while none has been issued. */
+  /** The certificate to use now for a SPIFFE id; undefined while there is none, and when it has expired. */
   get(identity: string): WorkloadCertificate | undefined;
-  /** Call `fn` whenever the certificate, or the roots that go with it, change from now on. Returns how to stop. */
-  follow(identity: string, fn: (certificate: WorkloadCertificate) => void): () => void;
+  /** Call `fn` with each certificate, of any identity, that is new from now on or whose roots have changed. Returns how to stop. */
+  follow(fn: (certificate: WorkloadCertificate) => void): () => void;
 }
