@@ -10,7 +10,7 @@ const IDEMPOTENT = new Set(['GET', 'HEAD', 'OPTIONS', 'TRACE', 'PUT', 'DELETE'])
 const CONNECT_FAILURES: ReadonlySet<ErrorCode> = new Set(['upstream_connect_failed', 'upstream_connect_timeout']);
 
 /** The attempt ended without an answer, after it had a connection. */
-const RESETS: ReadonlySet<ErrorCode> = new Set(['upstream_reset', 'upstream_remote_reset', 'upstream_protocol_error', 'upstream_head_too_large', 'per_try_timeout']);
+const RESETS: ReadonlySet<ErrorCode> = new Set(['upstream_reset', 'upstream_remote_reset', 'upstream_refused', 'upstream_protocol_error', 'upstream_head_too_large', 'per_try_timeout']);
 
 /** Does the policy want an answer with this head repeated? */
 export function retriesAnswer(on: RetryConditions, head: ResponseHead, exchange: Exchange): boolean {
@@ -33,7 +33,9 @@ export function retriesFailure(on: RetryConditions, error: MeshError, exchange: 
   if (CONNECT_FAILURES.has(code)) return on.connectFailure || on.resetBeforeRequest || retriesReset(on);
   if (!RESETS.has(code)) return false;
   if (retriesReset(on)) return true;
-  return code === 'upstream_remote_reset' ? on.refusedStream : code === 'upstream_reset' && keepAliveRace(on, exchange);
+  // The endpoint has not looked at it: no harm can come of a repetition (RFC 9113 §8.7).
+  if (code === 'upstream_refused') return on.refusedStream || on.resetBeforeRequest;
+  return code === 'upstream_reset' && keepAliveRace(on, exchange);
 }
 
 /** `5xx` and `gateway-error` mean resets too (Envoy's RetryStateImpl::wouldRetryFromReset). */

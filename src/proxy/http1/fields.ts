@@ -3,6 +3,7 @@
  * notes what the codec must know of it.
  */
 import { HeaderList } from '../headers.ts';
+import { mayBeTrailer } from '../trailers.ts';
 import { CONNECTION, CONTENT_LENGTH, EXPECT, HOP_BY_HOP, HOST, ORDINARY, TE, TRANSFER_ENCODING, UPGRADE } from './field-names.ts';
 import { Malformed } from './head-scanner.ts';
 import type { HeadScanner } from './head-scanner.ts';
@@ -159,20 +160,12 @@ function wantsTrailers(value: string): boolean {
     .some((coding) => coding.trim() === 'trailers');
 }
 
-/** Fields that may not come as trailers, because they say how to frame, route or read the message (RFC 9110 §6.5.1). */
-const NOT_IN_TRAILERS = new Set([
-  'age', 'authorization', 'cache-control', 'connection', 'content-encoding', 'content-length', 'content-range', 'content-type',
-  'cookie', 'date', 'expect', 'expires', 'host', 'keep-alive', 'location', 'max-forwards', 'pragma', 'proxy-authenticate',
-  'proxy-authorization', 'proxy-connection', 'range', 'retry-after', 'set-cookie', 'te', 'trailer', 'transfer-encoding', 'upgrade',
-  'vary', 'warning', 'www-authenticate',
-]);
-
 /** The trailers of a message, without those that may not be trailers; undefined when none is left. */
 export function readTrailers(scanner: HeadScanner): HeaderList | undefined {
   let trailers: HeaderList | undefined;
   for (let i = 0; i < scanner.count; i += 1) {
     const { lower, name } = scanner.nameAt(i);
-    if (NOT_IN_TRAILERS.has(lower)) continue;
+    if (!mayBeTrailer(lower)) continue;
     trailers ??= new HeaderList();
     trailers.pushParsed(lower, name, scanner.valueAt(i));
   }

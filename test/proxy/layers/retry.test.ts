@@ -29,6 +29,11 @@ const remoteReset: Script = (request) => {
   request.connection.close();
   request.response.abort(new MeshError('upstream_remote_reset'));
 };
+const refusedStream: Script = (request) => {
+  request.over = true;
+  request.connection.close();
+  request.response.abort(new MeshError('upstream_refused'));
+};
 
 describe('each token of retryOn repeats what it names and nothing else', () => {
   const outcomes: Readonly<Record<string, Script>> = {
@@ -43,13 +48,14 @@ describe('each token of retryOn repeats what it names and nothing else', () => {
     reset,
     protocolError,
     remoteReset,
+    refusedStream,
   };
-  const resets = ['reset', 'protocolError', 'remoteReset'];
+  const resets = ['reset', 'protocolError', 'remoteReset', 'refusedStream'];
   const cases: readonly (readonly [string, Partial<RetryConditions>, readonly string[]])[] = [
     ['5xx', { fiveHundreds: true }, ['500', '501', '502', '503', '504', ...resets]],
     ['gateway-error', { gatewayError: true }, ['502', '503', '504', ...resets]],
     ['reset', { reset: true }, resets],
-    ['refused-stream', { refusedStream: true }, ['remoteReset']],
+    ['refused-stream', { refusedStream: true }, ['refusedStream']],
     ['connect-failure', { connectFailure: true }, []],
     ['retriable-4xx', { retriable4xx: true }, ['409']],
     ['503 as a number', { statuses: new Set([503]) }, ['503']],
