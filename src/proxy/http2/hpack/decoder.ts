@@ -53,7 +53,7 @@ export class HpackDecoder {
   /** The peer acknowledged a SETTINGS_HEADER_TABLE_SIZE of ours. */
   setMaxTableSize(size: number): void {
     this.#maxTableSize = size;
-    this.#updateDue = size < this.#table.maxSize;
+    if (size < this.#table.maxSize) this.#updateDue = true;
   }
 
   /**
