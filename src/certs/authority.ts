@@ -17,8 +17,7 @@ import type { MintedCa } from './mint.ts';
 import { activationMs, dropMs, lifetimesProblem, nextStep } from './rotation.ts';
 import type { Lifetimes, Step } from './rotation.ts';
 import { Signer } from './signer.ts';
-import { PublicKey } from './x509.ts';
-import type { JsonGeneralNames } from './x509.ts';
+import type { JsonGeneralNames, PublicKeyType } from './x509.ts';
 
 /** A step that failed is tried again after so long; files that were given are looked at as often. */
 const RETRY_MS = 5_000;
@@ -102,9 +101,8 @@ export class Authority implements CertificateAuthority {
   /** A certificate with a new key for a server of the control plane. */
   async signServer(names: { readonly dns: readonly string[]; readonly addresses: readonly string[] }): Promise<SignedCertificate & { key: string }> {
     const { pair, key } = await newKeyPair();
-    const publicKey = new PublicKey(await crypto.subtle.exportKey('spki', pair.publicKey));
     const all: JsonGeneralNames = [...names.dns.map((value) => ({ type: 'dns' as const, value })), ...names.addresses.map((value) => ({ type: 'ip' as const, value }))];
-    return { ...(await this.#issue(publicKey, all, this.#options.lifetimes.leafMs)), key };
+    return { ...(await this.#issue(pair.publicKey, all, this.#options.lifetimes.leafMs)), key };
   }
 
   /** Change the root or the intermediate now. Rejects when a change of the root is under way, or the CA does not make its own. */
@@ -148,7 +146,7 @@ export class Authority implements CertificateAuthority {
     await this.#work.catch(() => undefined);
   }
 
-  async #issue(publicKey: PublicKey, names: JsonGeneralNames, lifetimeMs: number): Promise<SignedCertificate> {
+  async #issue(publicKey: PublicKeyType, names: JsonGeneralNames, lifetimeMs: number): Promise<SignedCertificate> {
     const { leafMs } = this.#options.lifetimes;
     const nowMs = this.#options.clock.wallMs();
     const { signer } = this.#state;

@@ -45,11 +45,22 @@ export async function readCsr(pem: string): Promise<PublicKey> {
 function parse(pem: string): Pkcs10CertificateRequest {
   const [, base64] = REQUEST.exec(pem) ?? [];
   if (base64 === undefined) throw new CsrError('the request is not one PEM block of the kind CERTIFICATE REQUEST');
+  const der = Buffer.from(base64, 'base64');
+  if (!isOneSequence(der)) throw new CsrError('the request cannot be parsed as PKCS #10');
   try {
-    return new Pkcs10CertificateRequest(Buffer.from(base64, 'base64'));
+    return new Pkcs10CertificateRequest(der);
   } catch {
     throw new CsrError('the request cannot be parsed as PKCS #10');
   }
+}
+
+/** The parser passes over what follows the first element; a request is one SEQUENCE of definite length, to the last octet (DER, X.690 §10.1). */
+function isOneSequence(der: Buffer): boolean {
+  const first = der[1] ?? 0x80;
+  const octets = first < 0x80 ? 0 : first & 0x7f;
+  if (der[0] !== 0x30 || (first >= 0x80 && (octets < 1 || octets > 2)) || der.length < 2 + octets) return false;
+  const length = octets === 0 ? first : der.readUIntBE(2, octets);
+  return der.length === 2 + octets + length;
 }
 
 function checkKey(request: Pkcs10CertificateRequest): void {

@@ -11,6 +11,7 @@ import type { CertificateAuthority } from './certificate-authority.ts';
 import type { WorkloadCertificate } from './certificate.ts';
 import { readAnswer } from './answer.ts';
 import { createCsr } from './csr.ts';
+import type { CertificateSource } from './source.ts';
 
 const BACKOFF_MIN_MS = 500;
 const BACKOFF_MAX_MS = 60_000;
@@ -55,7 +56,7 @@ interface Entry {
   reminded: number;
 }
 
-export class Issuer {
+export class Issuer implements CertificateSource {
   /** PEM of every root that the CA trusts; empty until its first answer. */
   readonly roots: Watch<string> = new Watch('');
   readonly #options: IssuerOptions;
@@ -100,7 +101,7 @@ export class Issuer {
     return certificate !== undefined && certificate.notAfterMs > this.#options.clock.wallMs() ? certificate : undefined;
   }
 
-  /** Call `fn` with each certificate that is new from now on, or whose roots have changed. Returns how to stop. */
+  /** Call `fn` with each certificate of any identity that is new from now on, or whose roots have changed. Returns how to stop. */
   follow(fn: (certificate: WorkloadCertificate) => void): () => void {
     this.#followers.add(fn);
     return () => this.#followers.delete(fn);

@@ -13,7 +13,7 @@ import {
   SubjectKeyIdentifierExtension,
   X509CertificateGenerator,
 } from './x509.ts';
-import type { Extension, JsonGeneralNames, PublicKey, X509Certificate } from './x509.ts';
+import type { Extension, JsonGeneralNames, PublicKeyType, X509Certificate } from './x509.ts';
 
 /** Clocks of nodes differ by so much without anybody noticing (Istio backdates by as much). */
 const BACKDATE_MS = 120_000;
@@ -69,7 +69,7 @@ export async function mintIntermediate(root: Signer, request: CaRequest): Promis
 }
 
 export interface LeafRequest {
-  readonly publicKey: PublicKey;
+  readonly publicKey: PublicKeyType;
   /** Everything the certificate names: one SPIFFE id, or DNS names and addresses of a server. */
   readonly names: JsonGeneralNames;
   readonly nowMs: number;

@@ -11,10 +11,9 @@ export {
   KeyUsagesExtension,
   Pkcs10CertificateRequest,
   Pkcs10CertificateRequestGenerator,
-  PublicKey,
   SubjectAlternativeNameExtension,
   SubjectKeyIdentifierExtension,
   X509Certificate,
   X509CertificateGenerator,
 } from '@peculiar/x509';
-export type { Extension, JsonGeneralNames, Name } from '@peculiar/x509';
+export type { Extension, JsonGeneralNames, Name, PublicKey, PublicKeyType } from '@peculiar/x509';
