@@ -200,3 +200,9 @@ export const JWKS_REDIRECTS_MAX = 3;
 
 /** Inline key sets that a worker keeps in usable form. */
 export const KEY_RINGS_MAX = 256;
+
+/** Fetching a key set to check tokens with, when the rule says nothing else (Istio: JWTRule.timeout 5 s). */
+export const JWKS_TIMEOUT_MS = 5_000;
+
+/** An external authorizer's answer, when its provider says nothing else (Istio: 600 s). */
+export const EXT_AUTHZ_TIMEOUT_MS = 600_000;

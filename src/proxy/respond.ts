@@ -54,6 +54,11 @@ function describe(error: MeshError, exchange: Exchange): string {
   return `${sentence} (${reason === undefined ? where : where === '' ? reason : `${where}: ${reason}`})`;
 }
 
+/** What gRPC says where HTTP says `status`. */
+export function grpcStatusOf(status: number): number {
+  return GRPC_STATUS[status] ?? GRPC_UNKNOWN;
+}
+
 function grpcStatus(error: MeshError, status: number): number {
-  return error.kind.flag === 'UT' ? GRPC_DEADLINE_EXCEEDED : (GRPC_STATUS[status] ?? GRPC_UNKNOWN);
+  return error.kind.flag === 'UT' ? GRPC_DEADLINE_EXCEEDED : grpcStatusOf(status);
 }
