@@ -17,7 +17,7 @@ import { Inbound } from '../../src/proxy/inbound.ts';
 import { Exchange } from '../../src/proxy/record.ts';
 import { outboundService } from '../../src/proxy/stack.ts';
 import type { Transport } from '../../src/proxy/transport.ts';
-import type { UpstreamConnection, UpstreamOwner } from '../../src/proxy/upstream.ts';
+import type { UpstreamCodec, UpstreamConnection, UpstreamOwner } from '../../src/proxy/upstream.ts';
 import type { WorkloadHandle } from '../../src/proxy/workload.ts';
 import { clusterOf, endpoints, forwardTo, headersOf, retryOn, routeOf, tableOf } from '../../test/proxy/world.ts';
 
@@ -30,6 +30,7 @@ class Endpoint implements UpstreamConnection, RequestSink {
   readonly localAddress = '10.0.0.1:40000';
   served = 0;
   capacity = 1;
+  busy = false;
   readonly #owner: UpstreamOwner;
   #response: ResponseSink | undefined;
 
@@ -114,7 +115,8 @@ const dataplane: DataPlane = {
   workloads,
   draining: () => false,
 };
-const codec = (transport: Transport, owner: UpstreamOwner): UpstreamConnection => new Endpoint(transport, owner);
+const codec: UpstreamCodec = { expectedCapacity: 1, open: (transport, owner) => new Endpoint(transport, owner) };
+const codecs = { http1: codec, http2: codec };
 
 function pod(id: string, table: WorkloadHandle['table']): WorkloadHandle {
   let inbound: Inbound | undefined;
@@ -124,14 +126,14 @@ function pod(id: string, table: WorkloadHandle['table']): WorkloadHandle {
     addresses: ['10.0.0.1'],
     table,
     sockets: { outbound: () => -1, inbound: () => -1 },
-    inbound: () => (inbound ??= new Inbound(handle, dataplane, codec)).service,
+    inbound: () => (inbound ??= new Inbound(handle, dataplane, codecs)).service,
   };
   return handle;
 }
 
 async function measure(name: string, table: WorkloadHandle['table']): Promise<void> {
   const workload = pod('default/client', table);
-  const clusters = new ClusterSet(workload, dataplane, codec);
+  const clusters = new ClusterSet(workload, dataplane, codecs);
   const service = outboundService(clusters, dataplane);
   const connection: Connection = { workload, direction: 'outbound', peer: STRANGER, remoteAddress: '10.0.0.1', remotePort: 50000, destinationAddress: '10.96.0.1', destinationPort: 9080, serverName: '' };
   for (let i = 0; i < 16; i += 1) exchange(service, connection, table);

@@ -24,7 +24,7 @@ export class AppDialer implements OpaqueDialer {
     exchange.attempts += 1;
     exchange.upstreamAddress = hostPort(address, port);
     exchange.upstreamWorkload = this.#workload.id;
-    return new Dial(this.#dataplane, { workload: this.#workload, direction: 'inbound', address, port, clientAddress }, CONNECT_TIMEOUT_MS, {
+    return new Dial(this.#dataplane, { workload: this.#workload, direction: 'inbound', address, port, clientAddress, security: undefined }, CONNECT_TIMEOUT_MS, {
       dialled: (transport) => {
         exchange.upstreamLocalAddress = hostPort(transport.localAddress, transport.localPort);
         outcome.dialled(transport, APP_LEASE);

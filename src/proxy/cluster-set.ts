@@ -6,8 +6,8 @@ import { UPSTREAM_IDLE_TIMEOUT_MS } from '../core/limits.ts';
 import type { ClusterSpec, Table } from '../mesh/table.ts';
 import { Buffers } from './buffers.ts';
 import { Cluster } from './cluster.ts';
+import type { Codecs } from './codecs.ts';
 import type { DataPlane } from './dataplane.ts';
-import type { UpstreamCodec } from './pool.ts';
 import { unlimited } from './unlimited.ts';
 import type { WorkloadHandle } from './workload.ts';
 
@@ -34,16 +34,16 @@ export class ClusterSet {
   readonly passthrough: Cluster;
   readonly #workload: WorkloadHandle;
   readonly #dataplane: DataPlane;
-  readonly #codec: UpstreamCodec;
+  readonly #codecs: Codecs;
   readonly #live = new Map<string, Cluster>();
   #table: Table;
 
-  constructor(workload: WorkloadHandle, dataplane: DataPlane, codec: UpstreamCodec) {
+  constructor(workload: WorkloadHandle, dataplane: DataPlane, codecs: Codecs) {
     this.#workload = workload;
     this.#dataplane = dataplane;
-    this.#codec = codec;
+    this.#codecs = codecs;
     this.#table = workload.table;
-    this.passthrough = new Cluster(PASSTHROUGH_CLUSTER, workload, dataplane, codec);
+    this.passthrough = new Cluster(PASSTHROUGH_CLUSTER, workload, dataplane, codecs);
   }
 
   /** The cluster of that key in the newest table; undefined when there is none. */
@@ -81,7 +81,7 @@ export class ClusterSet {
   #make(key: string): Cluster | undefined {
     const spec = this.#table.clusters.get(key);
     if (spec === undefined) return undefined;
-    const cluster = new Cluster(spec, this.#workload, this.#dataplane, this.#codec);
+    const cluster = new Cluster(spec, this.#workload, this.#dataplane, this.#codecs);
     this.#live.set(key, cluster);
     return cluster;
   }

@@ -13,6 +13,8 @@ import type { AttemptHost } from './attempt.ts';
 import { pickerOf } from './balance/picker.ts';
 import type { Picker } from './balance/picker.ts';
 import { Budget } from './budget.ts';
+import { codecFor } from './codecs.ts';
+import type { Codecs } from './codecs.ts';
 import type { Connection } from './connection.ts';
 import type { DataPlane } from './dataplane.ts';
 import { Endpoint } from './endpoint.ts';
@@ -24,21 +26,24 @@ import { serveLocally } from './local.ts';
 import { Names } from './names.ts';
 import { OutlierDetector } from './outlier.ts';
 import { Pool, overflow } from './pool.ts';
-import type { PoolHost, UpstreamCodec } from './pool.ts';
+import type { PoolHost } from './pool.ts';
 import type { Exchange } from './record.ts';
-import type { Dialer } from './upstream.ts';
+import type { Dialer, DialTarget, UpstreamSecurity } from './upstream.ts';
 import type { WorkloadHandle } from './workload.ts';
 
 /** Redraws of an endpoint that a retry had rather avoid (Istio's hostSelectionRetryMaxAttempts). */
 const REDRAWS_MAX = 5;
+
+const HTTP1_ONLY = Object.freeze(['http/1.1']);
+const HTTP2_ONLY = Object.freeze(['h2']);
 
 export class Cluster implements Service, PoolHost, AttemptHost {
   spec: ClusterSpec;
   readonly budget: Budget;
   readonly clock: Clock;
   readonly dialer: Dialer;
-  readonly codec: UpstreamCodec;
   readonly #dataplane: DataPlane;
+  readonly #codecs: Codecs;
   /** The client. */
   readonly #workload: WorkloadHandle;
   readonly #endpoints = new Map<string, Endpoint>();
@@ -49,12 +54,12 @@ export class Cluster implements Service, PoolHost, AttemptHost {
   #outlier: OutlierDetector | undefined;
   #names: Names | undefined;
 
-  constructor(spec: ClusterSpec, workload: WorkloadHandle, dataplane: DataPlane, codec: UpstreamCodec) {
+  constructor(spec: ClusterSpec, workload: WorkloadHandle, dataplane: DataPlane, codecs: Codecs) {
     this.spec = spec;
     this.budget = new Budget(spec.limits);
     this.clock = dataplane.clock;
     this.dialer = dataplane.dialer;
-    this.codec = codec;
+    this.#codecs = codecs;
     this.#dataplane = dataplane;
     this.#workload = workload;
     this.update(spec);
@@ -62,6 +67,7 @@ export class Cluster implements Service, PoolHost, AttemptHost {
 
   /** Take over a changed specification. Endpoints that remain keep their connections, load and ejections. */
   update(spec: ClusterSpec): void {
+    if (JSON.stringify(spec.tls) !== JSON.stringify(this.spec.tls)) for (const endpoint of this.#endpoints.values()) endpoint.drain();
     this.spec = spec;
     this.budget.limits = spec.limits;
     this.#updateOutlier(spec);
@@ -136,13 +142,13 @@ export class Cluster implements Service, PoolHost, AttemptHost {
   }
 
   released(endpoint: Endpoint): void {
-    if (endpoint.active === 0 && endpoint.pool === undefined && this.#isOriginal()) this.#forget(endpoint);
+    if (endpoint.active === 0 && !endpoint.connected && this.#isOriginal()) this.#forget(endpoint);
   }
 
   emptied(pool: Pool): void {
     const endpoint = this.#endpoints.get(hostPort(pool.target.address, pool.target.port));
-    if (endpoint?.pool !== pool) return;
-    endpoint.pool = undefined;
+    if (endpoint === undefined) return;
+    endpoint.forget(pool);
     this.released(endpoint);
   }
 
@@ -157,7 +163,7 @@ export class Cluster implements Service, PoolHost, AttemptHost {
 
   #send(endpoint: Endpoint, attempt: Attempt, connection: Connection): RequestSink {
     const local = this.#localPod(endpoint.spec);
-    if (local === undefined) return this.#poolOf(endpoint).send(attempt);
+    if (local === undefined) return this.#poolOf(endpoint, attempt.requestHead).send(attempt);
     const { budget } = this;
     if (!budget.mayBegin()) {
       attempt.abort(overflow('http2MaxRequests', budget.limits.maxRequests));
@@ -171,7 +177,7 @@ export class Cluster implements Service, PoolHost, AttemptHost {
    * connections: a cluster that has one takes the wire, also to a neighbour.
    */
   #localPod(spec: EndpointSpec): WorkloadHandle | undefined {
-    if (this.spec.limits.maxConnections !== Infinity) return undefined;
+    if (this.spec.limits.maxConnections !== Infinity || this.spec.tls !== undefined && this.spec.tls.mode !== 'ISTIO_MUTUAL') return undefined;
     return spec.enrolled && spec.workload !== undefined ? this.#dataplane.workloads.get(spec.workload) : undefined;
   }
 
@@ -180,9 +186,24 @@ export class Cluster implements Service, PoolHost, AttemptHost {
     return this.#localPod(endpoint.spec);
   }
 
-  #poolOf(endpoint: Endpoint): Pool {
-    endpoint.pool ??= new Pool(this, { workload: this.#workload, direction: 'outbound', address: endpoint.address, port: endpoint.port, clientAddress: '' });
-    return endpoint.pool;
+  #poolOf(endpoint: Endpoint, head: RequestHead): Pool {
+    const codec = codecFor(this.#codecs, this.spec.protocol, head);
+    return endpoint.pool(codec) ?? endpoint.keep(new Pool(this, this.targetOf(endpoint, codec === this.#codecs.http2 ? HTTP2_ONLY : HTTP1_ONLY), codec));
+  }
+
+  /** Where to connect to for this endpoint. `protocols`: by ALPN, where TLS is spoken to the endpoint itself. */
+  targetOf(endpoint: Endpoint, protocols: readonly string[] = []): DialTarget {
+    const { address, port, spec } = endpoint;
+    return { workload: this.#workload, direction: 'outbound', address, port, clientAddress: '', security: this.#securityOf(spec, protocols) };
+  }
+
+  /** Mutual TLS to pods of the mesh, plaintext to others; or as the DestinationRule says. */
+  #securityOf({ enrolled, identity }: EndpointSpec, protocols: readonly string[]): UpstreamSecurity | undefined {
+    const { tls, subjectAltNames, service } = this.spec;
+    if (tls?.mode === 'DISABLE') return undefined;
+    const mutual = tls === undefined || tls.mode === 'ISTIO_MUTUAL';
+    if (enrolled && mutual && identity !== '') return { kind: 'hbone', identities: [identity, ...(tls?.subjectAltNames ?? []), ...subjectAltNames] };
+    return tls === undefined ? undefined : { kind: 'tls', tls, host: service.host, identities: identity === '' ? [] : [identity], protocols };
   }
 
   #another(picker: Picker<Endpoint>, avoid: readonly string[], first: Endpoint): Endpoint {
@@ -223,7 +244,7 @@ export class Cluster implements Service, PoolHost, AttemptHost {
   #evict(): boolean {
     for (const endpoint of this.#endpoints.values()) {
       if (endpoint.active > 0) continue;
-      endpoint.pool?.drain();
+      endpoint.drain();
       this.#forget(endpoint);
       return true;
     }
@@ -235,6 +256,13 @@ export class Cluster implements Service, PoolHost, AttemptHost {
     endpoint.removed = true;
     this.#endpoints.delete(endpoint.key);
     if (this.#outlier !== undefined) this.members = [...this.#endpoints.values()];
+  }
+
+  /** Connections made to somebody else, or in another way than is wanted now, take no new exchange. */
+  #renew(endpoint: Endpoint, spec: EndpointSpec): void {
+    const before = endpoint.spec;
+    endpoint.spec = spec;
+    if (spec.identity !== before.identity || spec.enrolled !== before.enrolled || spec.workload !== before.workload) endpoint.drain();
   }
 
   #updateOutlier(spec: ClusterSpec): void {
@@ -273,14 +301,14 @@ export class Cluster implements Service, PoolHost, AttemptHost {
       const key = hostPort(address, spec.port);
       const kept = gone.get(key);
       gone.delete(key);
-      if (kept !== undefined) kept.spec = spec;
+      if (kept !== undefined) this.#renew(kept, spec);
       if (!this.#endpoints.has(key)) this.#endpoints.set(key, kept ?? new Endpoint(spec, address, spec.port));
     }
     this.members = [...this.#endpoints.values()];
     this.healthChanged();
     for (const endpoint of gone.values()) {
       endpoint.removed = true;
-      endpoint.pool?.drain();
+      endpoint.drain();
     }
   }
 }

@@ -2,6 +2,7 @@
 import { hostPort } from '../core/address.ts';
 import type { EndpointSpec } from '../mesh/table.ts';
 import type { Pool } from './pool.ts';
+import type { UpstreamCodec } from './upstream.ts';
 
 export class Endpoint {
   spec: EndpointSpec;
@@ -12,7 +13,8 @@ export class Endpoint {
   readonly key: string;
   /** Exchanges and opaque connections under way. */
   active = 0;
-  pool: Pool | undefined;
+  /** One for each codec in use, rarely more than one. */
+  #pools: readonly Pool[] = [];
   /** No longer in the cluster; what is under way may finish. */
   removed = false;
   readonly health = new Health();
@@ -22,6 +24,35 @@ export class Endpoint {
     this.address = address;
     this.port = port;
     this.key = hostPort(address, port);
+  }
+
+  /** The pool of this codec, when there is one. */
+  pool(codec: UpstreamCodec): Pool | undefined {
+    for (const pool of this.#pools) if (pool.codec === codec) return pool;
+    return undefined;
+  }
+
+  /** Returns the pool. */
+  keep(pool: Pool): Pool {
+    this.#pools = [...this.#pools, pool];
+    return pool;
+  }
+
+  /** It has connections, or waits for some. */
+  get connected(): boolean {
+    return this.#pools.length > 0;
+  }
+
+  /** No new exchange goes out on the present connections; they close when what is under way is over. */
+  drain(): void {
+    const pools = this.#pools;
+    this.#pools = [];
+    for (const pool of pools) pool.drain();
+  }
+
+  /** The pool is empty. */
+  forget(pool: Pool): void {
+    this.#pools = this.#pools.filter((one) => one !== pool);
   }
 
   get weight(): number {

@@ -10,6 +10,8 @@ import { Attempt, AttemptRequest } from './attempt.ts';
 import type { AttemptHost } from './attempt.ts';
 import { Budget } from './budget.ts';
 import { Buffers } from './buffers.ts';
+import { codecFor } from './codecs.ts';
+import type { Codecs } from './codecs.ts';
 import type { Connection } from './connection.ts';
 import type { DataPlane } from './dataplane.ts';
 import { Endpoint } from './endpoint.ts';
@@ -21,10 +23,10 @@ import { requestId } from './layers/request-id.ts';
 import { rescue } from './layers/rescue.ts';
 import { retry } from './layers/retry.ts';
 import { Pool } from './pool.ts';
-import type { PoolHost, UpstreamCodec } from './pool.ts';
+import type { PoolHost } from './pool.ts';
 import type { Exchange } from './record.ts';
 import { unlimited } from './unlimited.ts';
-import type { Dialer } from './upstream.ts';
+import type { Dialer, UpstreamCodec } from './upstream.ts';
 import type { WorkloadHandle } from './workload.ts';
 
 /** The application's own pod limits nothing but time: what clients may do is their side's business. */
@@ -55,9 +57,9 @@ export class Inbound {
   readonly service: Service;
   readonly #app: App;
 
-  constructor(workload: WorkloadHandle, dataplane: DataPlane, codec: UpstreamCodec) {
+  constructor(workload: WorkloadHandle, dataplane: DataPlane, codecs: Codecs) {
     const { clock, log, random, telemetry } = dataplane;
-    const app = new App(workload, dataplane, codec);
+    const app = new App(workload, dataplane, codecs);
     const buffers = new Buffers();
     this.#app = app;
     this.service = stack(
@@ -85,17 +87,17 @@ export class Inbound {
 class App implements Service, PoolHost, AttemptHost {
   readonly clock: Clock;
   readonly dialer: Dialer;
-  readonly codec: UpstreamCodec;
+  readonly #codecs: Codecs;
   readonly budget = new Budget(APP_LIMITS);
   readonly #workload: WorkloadHandle;
   /** By port and client address. */
   readonly #clients = new Map<string, Endpoint>();
 
-  constructor(workload: WorkloadHandle, dataplane: DataPlane, codec: UpstreamCodec) {
+  constructor(workload: WorkloadHandle, dataplane: DataPlane, codecs: Codecs) {
     this.#workload = workload;
     this.clock = dataplane.clock;
     this.dialer = dataplane.dialer;
-    this.codec = codec;
+    this.#codecs = codecs;
   }
 
   serve(exchange: Exchange, head: RequestHead, response: ResponseSink): RequestSink {
@@ -103,15 +105,20 @@ class App implements Service, PoolHost, AttemptHost {
     exchange.service ??= this.#workload.table.inbound.get(connection.destinationPort)?.service;
     const endpoint = this.#endpointFor(connection);
     const attempt = new Attempt(this, endpoint, exchange, head, response);
-    return new AttemptRequest(attempt, (endpoint.pool as Pool).send(attempt));
+    const codec = codecFor(this.#codecs, this.#workload.table.inbound.get(connection.destinationPort)?.protocol, head);
+    const pool = endpoint.pool(codec) ?? endpoint.keep(this.#makePool(connection, codec));
+    return new AttemptRequest(attempt, pool.send(attempt));
   }
 
   close(): void {
-    for (const endpoint of this.#clients.values()) endpoint.pool?.drain();
+    for (const endpoint of this.#clients.values()) endpoint.drain();
   }
 
   emptied(pool: Pool): void {
-    this.#clients.delete(clientKey(pool.target));
+    const key = clientKey(pool.target);
+    const endpoint = this.#clients.get(key);
+    endpoint?.forget(pool);
+    if (endpoint?.connected === false) this.#clients.delete(key);
   }
 
   answered(): void {
@@ -130,18 +137,21 @@ class App implements Service, PoolHost, AttemptHost {
     const { destinationAddress: address, destinationPort: port, remoteAddress: clientAddress } = connection;
     const key = clientKey({ address, port, clientAddress });
     const known = this.#clients.get(key);
-    if (known?.pool !== undefined) return known;
+    if (known !== undefined) return known;
     if (this.#clients.size >= APP_CLIENTS_MAX) this.#closeOldestIdle();
     const endpoint = new Endpoint({ address, port, weight: 1, workload: this.#workload.id, node: undefined, enrolled: true, identity: this.#workload.identity }, address, port);
-    endpoint.pool = new Pool(this, { workload: this.#workload, direction: 'inbound', address, port, clientAddress });
     this.#clients.set(key, endpoint);
     return endpoint;
+  }
+
+  #makePool({ destinationAddress: address, destinationPort: port, remoteAddress: clientAddress }: Connection, codec: UpstreamCodec): Pool {
+    return new Pool(this, { workload: this.#workload, direction: 'inbound', address, port, clientAddress, security: undefined }, codec);
   }
 
   #closeOldestIdle(): void {
     for (const endpoint of this.#clients.values()) {
       if (endpoint.active > 0) continue;
-      endpoint.pool?.drain();
+      endpoint.drain();
       return;
     }
   }

@@ -9,10 +9,10 @@ import { findDestination, findSniRoutes } from '../mesh/route.ts';
 import type { Protocol, Table, TcpRoute } from '../mesh/table.ts';
 import { AppDialer } from './app-dialer.ts';
 import { ClusterSet } from './cluster-set.ts';
+import { codecsOver } from './codecs.ts';
 import type { Connection } from './connection.ts';
 import type { DataPlane } from './dataplane.ts';
 import type { Service } from './exchange.ts';
-import { Http1Client } from './http1/client.ts';
 import { Http1Server } from './http1/server.ts';
 import { Inbound } from './inbound.ts';
 import { CaptureListener } from './listener.ts';
@@ -56,11 +56,11 @@ export class Pod implements WorkloadHandle {
     this.table = table;
     this.sockets = sockets;
     this.#dataplane = dataplane;
-    const codec = Http1Client.over(dataplane);
-    this.#clusters = new ClusterSet(this, dataplane, codec);
-    this.#inbound = new Inbound(this, dataplane, codec);
+    const codecs = codecsOver(dataplane);
+    this.#clusters = new ClusterSet(this, dataplane, codecs);
+    this.#inbound = new Inbound(this, dataplane, codecs);
     this.#handlers = {
-      outbound: new OutboundDirection(this, dataplane, outboundService(this.#clusters, dataplane), new TcpUpstreams(this, this.#clusters, dataplane)),
+      outbound: new OutboundDirection(this, dataplane, outboundService(this.#clusters, dataplane), new TcpUpstreams(this.#clusters, dataplane)),
       inbound: new InboundDirection(this, dataplane, this.#inbound.service, new AppDialer(this, dataplane)),
     };
   }

@@ -14,10 +14,7 @@ import type { RequestHead } from './head.ts';
 import { HeldRequest } from './held.ts';
 import type { Exchange } from './record.ts';
 import type { Transport } from './transport.ts';
-import type { Dialer, DialTarget, UpstreamConnection, UpstreamOwner } from './upstream.ts';
-
-/** Makes the codec of a connection that has just been established, and takes over its transport. */
-export type UpstreamCodec = (transport: Transport, owner: UpstreamOwner) => UpstreamConnection;
+import type { Dialer, DialTarget, UpstreamCodec, UpstreamConnection, UpstreamOwner } from './upstream.ts';
 
 /** A request as the pool carries it: where its answer goes, and who is told when it leaves. */
 export interface PooledRequest extends ResponseSink {
@@ -31,7 +28,6 @@ export interface PooledRequest extends ResponseSink {
 export interface PoolHost {
   readonly clock: Clock;
   readonly dialer: Dialer;
-  readonly codec: UpstreamCodec;
   readonly budget: Budget;
   /** No connection, no waiting request: the pool may be forgotten. */
   emptied(pool: Pool): void;
@@ -48,6 +44,7 @@ interface Slot {
 
 export class Pool implements UpstreamOwner, DialOutcome {
   readonly target: DialTarget;
+  readonly codec: UpstreamCodec;
   readonly #host: PoolHost;
   readonly #slots = new Map<UpstreamConnection, Slot>();
   /** Connections with capacity; the last one used is used first, so that the surplus grows old and is closed. */
@@ -57,8 +54,9 @@ export class Pool implements UpstreamOwner, DialOutcome {
   #sweep: Timer | undefined;
   #draining = false;
 
-  constructor(host: PoolHost, target: DialTarget) {
+  constructor(host: PoolHost, target: DialTarget, codec: UpstreamCodec) {
     this.#host = host;
+    this.codec = codec;
     this.target = target;
   }
 
@@ -123,7 +121,7 @@ export class Pool implements UpstreamOwner, DialOutcome {
   unreachable(error: MeshError, dial: Dial): void {
     this.#dialling.delete(dial);
     this.#host.budget.connections -= 1;
-    this.#failOne(error);
+    this.#failWaiting(error);
     this.#settle();
   }
 
@@ -131,7 +129,7 @@ export class Pool implements UpstreamOwner, DialOutcome {
     this.#dialling.delete(dial);
     const { keepalive, maxConnectionDurationMs } = this.#host.budget.limits;
     if (keepalive !== undefined) transport.setKeepAlive(keepalive);
-    const connection = this.#host.codec(transport, this);
+    const connection = this.codec.open(transport, this);
     const lifetime = maxConnectionDurationMs > 0 ? this.#host.clock.coarse(maxConnectionDurationMs, () => connection.drain()) : undefined;
     const slot = { connection, idle: false, idleSinceMs: 0, lifetime };
     this.#slots.set(connection, slot);
@@ -157,7 +155,7 @@ export class Pool implements UpstreamOwner, DialOutcome {
       waiting.release(this.#begin(slot, waiting.request));
     }
     const { budget } = this.#host;
-    while (this.#dialling.size < this.#waiting.size && budget.mayConnect(this.size)) {
+    while (this.#dialling.size * this.codec.expectedCapacity < this.#waiting.size && budget.mayConnect(this.size)) {
       budget.connections += 1;
       this.#dialling.add(new Dial(this.#host, this.target, budget.limits.connectTimeoutMs, this));
     }
@@ -179,13 +177,15 @@ export class Pool implements UpstreamOwner, DialOutcome {
     return sink;
   }
 
-  /** A failed connect fails the request that waited longest; the others have dials of their own. */
-  #failOne(error: MeshError): void {
+  /** A failed connect fails those it was made for, which waited longest; the others have dials of their own. */
+  #failWaiting(error: MeshError): void {
+    let failed = 0;
     for (const waiting of this.#waiting) {
       this.#waiting.delete(waiting);
       this.#host.budget.pending -= 1;
       waiting.request.abort(error);
-      break;
+      failed += 1;
+      if (failed === this.codec.expectedCapacity) break;
     }
     this.#advance();
   }
@@ -232,7 +232,9 @@ export class Pool implements UpstreamOwner, DialOutcome {
       }
       this.#idle.shift();
       oldest.idle = false;
-      oldest.connection.drain();
+      // It has room for more, but is not idle.
+      if (oldest.connection.busy) this.#putIdle(oldest);
+      else oldest.connection.drain();
     }
   }
 

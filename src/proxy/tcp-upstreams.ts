@@ -20,22 +20,19 @@ import type { Lease, OpaqueAttempt, OpaqueDialer, OpaqueOutcome, OpaqueTarget } 
 import { overflow } from './pool.ts';
 import { Exchange } from './record.ts';
 import type { Transport } from './transport.ts';
-import type { WorkloadHandle } from './workload.ts';
 
 export class TcpUpstreams implements OpaqueDialer {
-  readonly #workload: WorkloadHandle;
   readonly #clusters: ClusterSet;
   readonly #dataplane: DataPlane;
 
-  constructor(workload: WorkloadHandle, clusters: ClusterSet, dataplane: DataPlane) {
-    this.#workload = workload;
+  constructor(clusters: ClusterSet, dataplane: DataPlane) {
     this.#clusters = clusters;
     this.#dataplane = dataplane;
   }
 
   connect(exchange: Exchange, target: OpaqueTarget, outcome: OpaqueOutcome): OpaqueAttempt {
     const cluster = this.#clusterOf(exchange, target.routes);
-    const attempt = new TcpAttempt(this.#workload, this.#dataplane, exchange, outcome);
+    const attempt = new TcpAttempt(this.#dataplane, exchange, outcome);
     if (cluster instanceof MeshError) attempt.refuse(cluster);
     else attempt.begin(cluster);
     return attempt;
@@ -65,7 +62,6 @@ export class TcpUpstreams implements OpaqueDialer {
 }
 
 class TcpAttempt implements OpaqueAttempt {
-  readonly #workload: WorkloadHandle;
   readonly #dataplane: DataPlane;
   readonly #exchange: Exchange;
   readonly #outcome: OpaqueOutcome;
@@ -73,8 +69,7 @@ class TcpAttempt implements OpaqueAttempt {
   #held: Held | undefined;
   #over = false;
 
-  constructor(workload: WorkloadHandle, dataplane: DataPlane, exchange: Exchange, outcome: OpaqueOutcome) {
-    this.#workload = workload;
+  constructor(dataplane: DataPlane, exchange: Exchange, outcome: OpaqueOutcome) {
     this.#dataplane = dataplane;
     this.#exchange = exchange;
     this.#outcome = outcome;
@@ -127,9 +122,7 @@ class TcpAttempt implements OpaqueAttempt {
     const local = pod === undefined ? undefined : localConnection(pod, endpoint, connection);
     this.#dial = new Dial(
       this.#dataplane,
-      local === undefined
-        ? { workload: this.#workload, direction: 'outbound', address, port, clientAddress: '' }
-        : { workload: local.workload, direction: 'inbound', address, port, clientAddress: local.remoteAddress },
+      local === undefined ? cluster.targetOf(endpoint) : { workload: local.workload, direction: 'inbound', address, port, clientAddress: local.remoteAddress, security: undefined },
       cluster.budget.limits.connectTimeoutMs,
       {
         dialled: (transport) => {

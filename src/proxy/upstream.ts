@@ -2,6 +2,7 @@
 import type { Exchange } from './record.ts';
 import type { RequestHead } from './head.ts';
 import type { RequestSink, ResponseSink } from './exchange.ts';
+import type { UpstreamTls } from '../mesh/table.ts';
 import type { Transport, TransportOwner } from './transport.ts';
 import type { WorkloadHandle } from './workload.ts';
 
@@ -11,6 +12,8 @@ export interface UpstreamConnection {
   readonly capacity: number;
   /** Exchanges begun on it so far: a reset of a connection that carried some before is a keep-alive race. */
   readonly served: number;
+  /** Some are under way. */
+  readonly busy: boolean;
   /** Our end, for the access log. */
   readonly localAddress: string;
   /** Begin an exchange; only when `capacity` > 0. */
@@ -28,6 +31,20 @@ export interface UpstreamOwner {
   closed(connection: UpstreamConnection): void;
 }
 
+/** Makes the codec of a connection that has just been established, and takes over its transport. */
+export interface UpstreamCodec {
+  /** Exchanges that one connection is likely to carry at a time: so many wait for one dial. */
+  readonly expectedCapacity: number;
+  open(transport: Transport, owner: UpstreamOwner): UpstreamConnection;
+}
+
+/** How the bytes to an endpoint are kept from others, and how it proves who it is; undefined: not at all. */
+export type UpstreamSecurity =
+  /** A stream of a mutual TLS tunnel to its pod, whose certificate has one of these SPIFFE ids. */
+  | { readonly kind: 'hbone'; readonly identities: readonly string[] }
+  /** TLS to the endpoint itself. `host`: its name, for SNI and verification where `tls` names none. */
+  | { readonly kind: 'tls'; readonly tls: UpstreamTls; readonly host: string; readonly identities: readonly string[]; readonly protocols: readonly string[] };
+
 /** A place to connect to, seen from the pod that connects. */
 export interface DialTarget {
   readonly workload: WorkloadHandle;
@@ -37,6 +54,7 @@ export interface DialTarget {
   readonly port: number;
   /** The address that the application shall see (inbound). */
   readonly clientAddress: string;
+  readonly security: UpstreamSecurity | undefined;
 }
 
 /** Opens connections. Injected, so that tests fail the Nth one and simulations need no network. */

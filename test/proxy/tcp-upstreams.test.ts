@@ -41,7 +41,7 @@ function route(...clusters: readonly (readonly [string, number])[]): TcpRoute {
 function connect(world: World, routes: readonly TcpRoute[] | undefined = [route([CLUSTER, 1])], run = true): Outcome {
   const outcome = new Outcome();
   outcome.exchange = new Exchange('source', world.connection, world.workload.table, world.clock.nowMs());
-  outcome.attempt = new TcpUpstreams(world.workload, world.clusters, world.dataplane).connect(outcome.exchange, { routes }, outcome);
+  outcome.attempt = new TcpUpstreams(world.clusters, world.dataplane).connect(outcome.exchange, { routes }, outcome);
   expect(outcome.calls).toBe(0);
   if (run) world.clock.advance(0);
   return outcome;
@@ -126,14 +126,14 @@ test('outside the registry: to where the client meant to go, or nowhere', () => 
   const open = new World(tableOf());
   const outcome = new Outcome();
   const exchange = new Exchange('source', open.connectTo('93.184.216.34', 25), open.workload.table, 0);
-  new TcpUpstreams(open.workload, open.clusters, open.dataplane).connect(exchange, { routes: undefined }, outcome);
+  new TcpUpstreams(open.clusters, open.dataplane).connect(exchange, { routes: undefined }, outcome);
   open.clock.advance(0);
   expect(open.dials[0]).toMatchObject({ address: '93.184.216.34', port: 25, direction: 'outbound' });
   outcome.lease?.release();
   expect(open.idle).toBe(true);
   const closed = new World(tableOf({ mode: 'REGISTRY_ONLY' }));
   const refused = new Outcome();
-  new TcpUpstreams(closed.workload, closed.clusters, closed.dataplane).connect(new Exchange('source', closed.connection, closed.workload.table, 0), { routes: undefined }, refused);
+  new TcpUpstreams(closed.clusters, closed.dataplane).connect(new Exchange('source', closed.connection, closed.workload.table, 0), { routes: undefined }, refused);
   closed.clock.advance(0);
   expect(refused.error?.code).toBe('blocked_by_registry_only');
 });

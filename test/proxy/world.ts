@@ -11,6 +11,7 @@ import { NO_SECURITY } from '../../src/mesh/security.ts';
 import type { ClusterSpec, ConnectionLimits, EndpointSpec, ForwardAction, HeaderOperations, InboundPort, OutlierPolicy, RetryConditions, Route, Table, VirtualHost } from '../../src/mesh/table.ts';
 import { ClusterSet } from '../../src/proxy/cluster-set.ts';
 import { STRANGER } from '../../src/proxy/connection.ts';
+import type { Codecs } from '../../src/proxy/codecs.ts';
 import type { Connection } from '../../src/proxy/connection.ts';
 import type { DataPlane } from '../../src/proxy/dataplane.ts';
 import type { RequestSink, ResponseSink, Service } from '../../src/proxy/exchange.ts';
@@ -20,7 +21,7 @@ import { Inbound } from '../../src/proxy/inbound.ts';
 import { Exchange } from '../../src/proxy/record.ts';
 import { outboundService } from '../../src/proxy/stack.ts';
 import type { Transport, TransportOwner } from '../../src/proxy/transport.ts';
-import type { Dialer, DialTarget, UpstreamConnection, UpstreamOwner } from '../../src/proxy/upstream.ts';
+import type { Dialer, DialTarget, UpstreamCodec, UpstreamConnection, UpstreamOwner } from '../../src/proxy/upstream.ts';
 import type { WorkloadHandle } from '../../src/proxy/workload.ts';
 import type { ExchangeFacts, Telemetry } from '../../src/telemetry/telemetry.ts';
 
@@ -91,6 +92,10 @@ export class FakeConnection implements UpstreamConnection {
   readonly #owner: UpstreamOwner;
   readonly #world: World;
   #draining = false;
+
+  get busy(): boolean {
+    return this.request !== undefined;
+  }
 
   constructor(world: World, target: DialTarget, owner: UpstreamOwner) {
     this.#world = world;
@@ -243,14 +248,17 @@ export class World {
       draining: () => false,
     };
     this.workload = this.pod('default/client', table);
-    this.clusters = new ClusterSet(this.workload, this.dataplane, this.codec);
+    this.clusters = new ClusterSet(this.workload, this.dataplane, this.codecs);
     this.service = outboundService(this.clusters, this.dataplane);
     this.connection = this.connectTo('10.96.0.1', 9080);
   }
 
-  readonly codec = (transport: Transport, owner: UpstreamOwner): UpstreamConnection => {
-    return new FakeConnection(this, this.#targets.get(transport) as DialTarget, owner);
+  readonly codec: UpstreamCodec = {
+    expectedCapacity: 1,
+    open: (transport, owner) => new FakeConnection(this, this.#targets.get(transport) as DialTarget, owner),
   };
+
+  readonly codecs: Codecs = { http1: this.codec, http2: this.codec };
 
   /** An enrolled pod with its inbound stack. */
   pod(id: string, table: Table): WorkloadHandle {
@@ -262,7 +270,7 @@ export class World {
       table,
       sockets: { outbound: () => -1, inbound: () => -1 },
       inbound: () => {
-        inbound ??= new Inbound(handle, this.dataplane, this.codec);
+        inbound ??= new Inbound(handle, this.dataplane, this.codecs);
         return inbound.service;
       },
     };

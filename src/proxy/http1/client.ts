@@ -3,14 +3,12 @@
  * nothing came after them; every doubt closes it.
  */
 import { MeshError } from '../../core/errors.ts';
-import type { DataPlane } from '../dataplane.ts';
 import type { RequestSink, ResponseSink } from '../exchange.ts';
 import type { RequestHead, ResponseHead } from '../head.ts';
 import type { HeaderList } from '../headers.ts';
-import type { UpstreamCodec } from '../pool.ts';
 import type { Exchange } from '../record.ts';
 import type { Transport, TransportOwner } from '../transport.ts';
-import type { UpstreamConnection, UpstreamOwner } from '../upstream.ts';
+import type { UpstreamCodec, UpstreamConnection, UpstreamOwner } from '../upstream.ts';
 import { ResponseParser } from './parser.ts';
 import type { ResponseReader } from './parser.ts';
 import { BODY_RAW, BodyWriter, framingOf, requestText } from './serializer.ts';
@@ -40,8 +38,13 @@ export class Http1Client implements UpstreamConnection, TransportOwner, Response
   }
 
   /** What a pool is given to make its connections speak HTTP/1.1. */
-  static over(_dataplane: DataPlane): UpstreamCodec {
-    return (transport, owner) => new Http1Client(transport, owner);
+  static readonly codec: UpstreamCodec = Object.freeze({
+    expectedCapacity: 1,
+    open: (transport: Transport, owner: UpstreamOwner) => new Http1Client(transport, owner),
+  });
+
+  get busy(): boolean {
+    return this.#current !== undefined;
   }
 
   get capacity(): number {

@@ -4,10 +4,9 @@ import { HEAD_BYTES_MAX, HTTP2_CONNECTION_WINDOW_BYTES, HTTP2_STREAMS_MAX, HTTP2
 import type { DataPlane } from '../dataplane.ts';
 import type { RequestSink, ResponseSink } from '../exchange.ts';
 import type { RequestHead } from '../head.ts';
-import type { UpstreamCodec } from '../pool.ts';
 import type { Exchange } from '../record.ts';
 import type { Transport } from '../transport.ts';
-import type { UpstreamConnection, UpstreamOwner } from '../upstream.ts';
+import type { UpstreamCodec, UpstreamConnection, UpstreamOwner } from '../upstream.ts';
 import { ClientStream } from './client-stream.ts';
 import { Http2Connection } from './connection.ts';
 import { ResponseHeadReader, TrailerReader } from './heads.ts';
@@ -28,6 +27,9 @@ const UPSTREAM: Http2Settings = Object.freeze({
   pingTimeoutMs: 0,
 });
 
+/** RFC 9113 §6.5.2 advises endpoints not to allow fewer. */
+const STREAMS_EXPECTED = 100;
+
 export class Http2Client extends Http2Connection implements UpstreamConnection {
   readonly #owner: UpstreamOwner;
   readonly #heads = new ResponseHeadReader();
@@ -37,7 +39,7 @@ export class Http2Client extends Http2Connection implements UpstreamConnection {
   #localAddress: string | undefined;
   served = 0;
 
-  constructor(transport: Transport, owner: UpstreamOwner, dataplane: DataPlane, settings: Http2Settings = UPSTREAM) {
+  constructor(transport: Transport, owner: UpstreamOwner, dataplane: DataPlane, settings: Http2Settings) {
     super('client', transport, dataplane, settings);
     this.#owner = owner;
     transport.owner = this;
@@ -45,8 +47,12 @@ export class Http2Client extends Http2Connection implements UpstreamConnection {
   }
 
   /** What a pool is given to make its connections speak HTTP/2, with prior knowledge (RFC 9113 §3.3). */
-  static over(dataplane: DataPlane): UpstreamCodec {
-    return (transport, owner) => new Http2Client(transport, owner, dataplane);
+  static over(dataplane: DataPlane, settings: Http2Settings = UPSTREAM): UpstreamCodec {
+    return { expectedCapacity: STREAMS_EXPECTED, open: (transport, owner) => new Http2Client(transport, owner, dataplane, settings) };
+  }
+
+  get busy(): boolean {
+    return this.streams.size > 0;
   }
 
   get capacity(): number {
