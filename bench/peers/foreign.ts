@@ -78,7 +78,7 @@ export async function startForeign(bench: Bench, client: Client, name: string): 
   return peer;
 }
 
-/** Where bench/setup.sh puts it. */
+/** Where scripts/envoy.sh puts it. */
 export function envoyBinary(): string {
   return join(process.env['XDG_CACHE_HOME'] ?? join(homedir(), '.cache'), 'orlop/envoy-1.40.0/envoy');
 }

@@ -78,8 +78,11 @@ function pidOf(pidfd: number): number {
   return Number(/^Pid:\s*(-?\d+)$/m.exec(readFileSync(`/proc/self/fdinfo/${pidfd}`, 'latin1'))?.[1] ?? -1);
 }
 
-/** Field 22 of /proc/PID/stat, in clock ticks since boot. The name before it may hold spaces and parentheses, but ends with the last `)`. */
-function startTime(pid: number): string | undefined {
+/**
+ * When a process started, in clock ticks since boot: field 22 of /proc/PID/stat. Undefined when there is none of this pid. The name before
+ * it may hold spaces and parentheses, but ends with the last `)`.
+ */
+export function startTime(pid: number): string | undefined {
   try {
     const stat = readFileSync(`/proc/${pid}/stat`, 'latin1');
     return stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19];
