@@ -16,8 +16,8 @@ export interface ConnectionHandler {
   protocol(connection: Connection): Protocol;
   /** Remember that the server of this port speaks first, so that the next connection need not find out. */
   rememberOpaque(connection: Connection): void;
-  /** Take over a connection that speaks HTTP/1. The returned owner is then given the bytes already read. */
-  http(transport: Transport, connection: Connection, onClosed: () => void): TransportOwner;
+  /** Take over a connection that speaks HTTP/1 or HTTP/2. The returned owner is then given the bytes already read. */
+  http(version: 'http1' | 'http2', transport: Transport, connection: Connection, onClosed: () => void): TransportOwner;
   /** Begin an opaque session: dial the upstream that `connection` is for (its `serverName` is set when it is known). */
   opaque(connection: Connection, observer: OpaqueObserver): OpaqueSession;
 }
@@ -51,7 +51,7 @@ class Newcomer implements TransportOwner, OpaqueObserver {
   }
 
   begin(dataplane: DataPlane): void {
-    if (this.#protocol === 'tcp' || this.#protocol === 'http2' || this.#protocol === 'grpc') {
+    if (this.#protocol === 'tcp') {
       this.#becomeOpaque();
       return;
     }
@@ -108,8 +108,9 @@ class Newcomer implements TransportOwner, OpaqueObserver {
 
   #decide(verdict: Exclude<Detected, 'more'>, all: Buffer): void {
     switch (verdict) {
-      case 'http1': {
-        this.#becomeHttp(all);
+      case 'http1':
+      case 'http2': {
+        this.#becomeHttp(verdict, all);
         return;
       }
       case 'tls': {
@@ -118,12 +119,8 @@ class Newcomer implements TransportOwner, OpaqueObserver {
       }
       case 'opaque': {
         // On a port declared HTTP the codec answers what it cannot read, with 400 and its reason.
-        if (this.#protocol === 'http') this.#becomeHttp(all);
-        else this.#becomeOpaque(all);
-        return;
-      }
-      case 'http2': {
-        this.#becomeOpaque(all);
+        if (this.#protocol === 'sniff' || this.#protocol === 'tls') this.#becomeOpaque(all);
+        else this.#becomeHttp('http1', all);
       }
     }
   }
@@ -138,10 +135,10 @@ class Newcomer implements TransportOwner, OpaqueObserver {
     this.#becomeOpaque(all);
   }
 
-  #becomeHttp(all: Buffer): void {
+  #becomeHttp(version: 'http1' | 'http2', all: Buffer): void {
     this.#settle();
     this.#session?.abandon();
-    const owner = this.#handler.http(this.#transport, this.#connection, this.#onClosed);
+    const owner = this.#handler.http(version, this.#transport, this.#connection, this.#onClosed);
     this.#transport.owner = owner;
     owner.bytes(all, all.length);
     if (this.#ended) owner.ended();

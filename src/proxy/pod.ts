@@ -14,6 +14,7 @@ import type { Connection } from './connection.ts';
 import type { DataPlane } from './dataplane.ts';
 import type { Service } from './exchange.ts';
 import { Http1Server } from './http1/server.ts';
+import { Http2Server } from './http2/server.ts';
 import { Inbound } from './inbound.ts';
 import { CaptureListener } from './listener.ts';
 import type { OriginalDestination } from './listener.ts';
@@ -126,7 +127,7 @@ abstract class Direction implements ConnectionHandler {
   readonly #service: Service;
   readonly #dialer: OpaqueDialer;
   readonly #opaquePorts = new Set<string>();
-  readonly #servers = new Set<Http1Server>();
+  readonly #servers = new Set<Http1Server | Http2Server>();
 
   constructor(pod: WorkloadHandle, dataplane: DataPlane, service: Service, dialer: OpaqueDialer) {
     this.pod = pod;
@@ -159,8 +160,9 @@ abstract class Direction implements ConnectionHandler {
     this.#opaquePorts.clear();
   }
 
-  http(transport: Transport, connection: Connection, onClosed: () => void): TransportOwner {
-    const server: Http1Server = new Http1Server({
+  http(version: 'http1' | 'http2', transport: Transport, connection: Connection, onClosed: () => void): TransportOwner {
+    const Server = version === 'http1' ? Http1Server : Http2Server;
+    const server: Http1Server | Http2Server = new Server({
       transport,
       connection,
       service: this.#service,
