@@ -31,6 +31,7 @@ export function refuse(refusal: Refusal, exchange: Exchange, response: ResponseS
   exchange.details = refusal.details ?? error.kind.details;
   const body = typeof refusal.body === 'string' ? Buffer.from(refusal.body) : refusal.body;
   const headers = refusal.headers?.clone() ?? new HeaderList();
+  headers.set('x-orlop-reason', error.code);
   if (exchange.protocol === 'grpc') {
     headers.set('content-type', 'application/grpc');
     headers.set('grpc-status', String(grpcStatusOf(status)));
