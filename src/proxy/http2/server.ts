@@ -178,6 +178,8 @@ export class Http2Server extends Http2Connection {
     }
     const stream = new ServerStream(this, streamId, exchange, head.method);
     this.streams.set(streamId, stream);
+    // Before it is served: an answer that comes at once is not an early one.
+    stream.receiveEnded = endStream;
     if (tooLarge) {
       const error = new MeshError('head_too_large', { reason: `more than ${this.settings.headerListBytes} bytes` });
       stream.abort(error);

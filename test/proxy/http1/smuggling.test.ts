@@ -4,7 +4,7 @@
  */
 import type { Socket } from 'node:net';
 import { afterEach, describe, expect, it } from 'vitest';
-import { proxyTo } from './harness.ts';
+import { proxyTo } from '../codec-harness.ts';
 import { readVectors } from './vectors.ts';
 import { RawClient, RawEndpoint } from './wire.ts';
 

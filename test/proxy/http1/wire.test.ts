@@ -4,8 +4,8 @@ import type { AddressInfo, Socket } from 'node:net';
 import { afterEach, describe, expect, it } from 'vitest';
 import { FakeClock } from '../../../src/core/clock.ts';
 import { DOWNSTREAM_IDLE_TIMEOUT_MS, HEAD_BYTES_MAX, HEAD_TIMEOUT_MS } from '../../../src/core/limits.ts';
-import { proxyTo } from './harness.ts';
-import type { Proxy } from './harness.ts';
+import { proxyTo } from '../codec-harness.ts';
+import type { Proxy } from '../codec-harness.ts';
 import { RawClient, RawEndpoint } from './wire.ts';
 
 const closing: { close(): void }[] = [];
@@ -22,7 +22,7 @@ interface Line {
 async function line(onData: (socket: Socket, soFar: string, connection: number) => void, clock?: FakeClock): Promise<Line> {
   const endpoint = await RawEndpoint.listen(onData);
   closing.push(endpoint);
-  const proxy = await proxyTo(endpoint.port, clock);
+  const proxy = await proxyTo(endpoint.port, clock === undefined ? {} : { clock });
   closing.push(proxy);
   const client = new RawClient(proxy.port);
   closing.push(client);
