@@ -8,6 +8,7 @@ import { Lab, NotReadyError, UP_TIMEOUT_MS } from '../lab/lab.ts';
 import { LabError } from '../lab/lab-error.ts';
 import { AGENT_ACTIONS } from '../lab/status.ts';
 import type { AgentAction, AgentStatus, Applied, LabStatus, Progress } from '../lab/status.ts';
+import { columns } from './columns.ts';
 
 interface UpFlags {
   name?: string;
@@ -190,10 +191,7 @@ async function down(argument: string | undefined, flags: { name?: string; all?: 
 }
 
 function table(head: readonly string[], rows: readonly string[][]): void {
-  if (rows.length === 0) return;
-  const widths = head.map((title, column) => Math.max(title.length, ...rows.map((row) => row[column]?.length ?? 0)));
-  for (const row of [head, ...rows]) print(row.map((cell, column) => cell.padEnd(widths[column] ?? 0)).join('  ').trimEnd());
-  print('');
+  if (rows.length > 0) print(columns(head, rows));
 }
 
 function print(line: string): void {

@@ -6,7 +6,9 @@ const EX_USAGE = 64;
 /** Name, one line, and where it lives. */
 const COMMANDS: readonly (readonly [name: string, summary: string, load: () => Promise<Command>])[] = [
   ['agent', 'capture and carry the traffic of this node\'s pods', async () => (await import('./agent.ts')).agentCommand()],
+  ['control', 'the CA of a mesh of several nodes', async () => (await import('./control.ts')).controlCommand()],
   ['config', 'check a directory of YAML, or look at what a running agent made of it', async () => (await import('./config.ts')).configCommand()],
+  ['certs', 'the certificates of the node\'s pods', async () => (await import('./certs.ts')).certsCommand()],
   ['redirect', 'print, check or clean the capture of a pod by hand', async () => (await import('./redirect.ts')).redirectCommand()],
   ['lab', 'a mesh of several nodes on this machine', async () => (await import('./lab.ts')).labCommand()],
   ['demo', 'bring up a mesh of two nodes and show what it does', async () => (await import('./demo.ts')).demoCommand()],
