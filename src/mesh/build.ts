@@ -10,7 +10,7 @@ import { parseDocuments } from './parse/document.ts';
 import type { ParsedFile, Path, SourceDocument } from './parse/document.ts';
 import { ENVELOPE, KINDS } from './parse/istio-schemas.ts';
 import type { Kind } from './parse/istio-schemas.ts';
-import { checkMeshWish, readPod, readService, record, text } from './parse/kubernetes.ts';
+import { checkMeshWish, readPod, readService, record, text, texts } from './parse/kubernetes.ts';
 import { readMeshConfig } from './parse/mesh-config.ts';
 import { RULES } from './parse/rules.ts';
 import { check, nearest, withoutNulls } from './parse/schema.ts';
@@ -19,6 +19,8 @@ import { byPlace } from './problem.ts';
 import type { Problem, Severity } from './problem.ts';
 import { byAge, objectName } from './resources.ts';
 import type { Origin, Resource } from './resources.ts';
+import { securityProblems } from './security-problems.ts';
+import type { AuthorizationPolicyResource, AuthorizationPolicySpec } from './security-resources.ts';
 import { DEFAULT_MESH_CONFIG } from './snapshot.ts';
 import type { GoodObject, MeshConfig, Snapshot } from './snapshot.ts';
 
@@ -28,6 +30,9 @@ export interface SourceFile {
   /** Why there is no text; the objects that the file held before stay in force. */
   readonly unreadable?: string;
 }
+
+/** Kinds whose absence lets more happen than their author wants. */
+const PROTECTS: ReadonlySet<string> = new Set(['PeerAuthentication', 'RequestAuthentication', 'AuthorizationPolicy']);
 
 const ROOT_NAMESPACE = DEFAULT_MESH_CONFIG.rootNamespace;
 
@@ -82,7 +87,7 @@ class Builder {
     const snapshot = this.#assemble();
     const lineOf = (key: string, path: Path): number => this.#documents.get(key)?.lineOf(path) ?? this.#objects[key]?.origin.line ?? 0;
     const broken = referenceProblems(snapshot, lineOf);
-    this.#problems.push(...broken.problems, ...conflictProblems(snapshot, lineOf), ...opaquePortProblems(snapshot, lineOf));
+    this.#problems.push(...broken.problems, ...conflictProblems(snapshot, lineOf), ...opaquePortProblems(snapshot, lineOf), ...securityProblems(snapshot, lineOf));
     // A rule that has come to name what does not exist must not replace the one that worked.
     let replaced = false;
     for (const key of broken.keys) {
@@ -130,7 +135,6 @@ class Builder {
 
   #checkBody(kind: Kind, kindName: string, value: Readonly<Record<string, unknown>>, meta: Readonly<Record<string, unknown>>, faults: Faults): void {
     if (kind.support === 'later') faults.add('info', [], `${kindName} is not honoured yet`, kind.why ?? '', 'ORLOP011');
-    if (kind.support === 'security-later') faults.add('warning', [], `${kindName} is not honoured yet: it protects nothing`, `${kind.why ?? ''}; do not rely on it`, 'ORLOP012');
     if (kindName === 'Pod' || kindName === 'Namespace') checkMeshWish(meta, (path, message, remedy) => faults.add('error', path, message, remedy, 'ORLOP008'));
     if (kind.support !== 'honoured' && kind.support !== 'kubernetes') return;
     if (kind.schema === undefined) return;
@@ -159,6 +163,10 @@ class Builder {
     } else if (last !== undefined) {
       this.#objects[key] = last;
       this.#problems.push(kept(origin));
+    } else if (PROTECTS.has(origin.kind)) {
+      // Refusing everything instead would let one mistyped file of one team stop a namespace, or with a root policy the mesh;
+      // Istio's API server would not have taken the object either. So it is as if it had not been written, and that is said loudly.
+      this.#problems.push(faults.problem('error', [], 'this object has never been valid, so it protects nothing', 'correct its errors; until then do not rely on it', 'ORLOP016'));
     }
   }
 
@@ -177,6 +185,9 @@ class Builder {
       destinationRules: specs('DestinationRule'),
       serviceEntries: specs('ServiceEntry'),
       workloadEntries: specs('WorkloadEntry'),
+      peerAuthentications: specs('PeerAuthentication'),
+      requestAuthentications: specs('RequestAuthentication'),
+      authorizationPolicies: of('AuthorizationPolicy').map(readPolicy).sort(byAge),
       problems: [],
       objects: this.#objects,
     };
@@ -191,6 +202,11 @@ class Builder {
     if (!this.#problems.some((problem) => problem.object === objectName(found.origin))) this.#problems.push(...faults.problems);
     return faults.failed ? (this.#previous?.mesh ?? DEFAULT_MESH_CONFIG) : mesh;
   }
+}
+
+function readPolicy({ origin, value }: GoodObject): AuthorizationPolicyResource {
+  const dryRun = texts(record(value['metadata'])['annotations'])['istio.io/dry-run'] === 'true';
+  return { ...origin, spec: value['spec'] as AuthorizationPolicySpec, dryRun };
 }
 
 /** Says that an object's former version is the one that counts. */

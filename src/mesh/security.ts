@@ -5,6 +5,7 @@
  *   connection → mtls (STRICT and plaintext: reset) → CUSTOM (ask a provider) → tokens → AUDIT, DENY, ALLOW
  */
 import type { RequestView } from './match.ts';
+import type { PathNormalization } from './path.ts';
 
 export interface InboundSecurity {
   readonly mtls: Mtls;
@@ -13,6 +14,10 @@ export interface InboundSecurity {
   readonly authorization: AuthorizationPolicies;
   /** What the kubelet asks of the workload: the only plaintext that passes STRICT, and only from the node's own addresses. */
   readonly probes: readonly Probe[];
+  /** Proxies in front of the mesh whose X-Forwarded-For is believed; 0 = none. */
+  readonly trustedProxies: number;
+  /** How paths are written before policies see them. */
+  readonly pathNormalization: PathNormalization;
 }
 
 export type MtlsMode = 'STRICT' | 'PERMISSIVE' | 'DISABLE';
@@ -60,6 +65,8 @@ export interface JwtRule {
   readonly timeoutMs: number;
   /** Claims whose text is a list separated by spaces; always `scope` and `permission`. */
   readonly spaceDelimitedClaims: readonly string[];
+  /** A request without a token is refused too (`presence: REQUIRED`). */
+  readonly required: boolean;
 }
 
 /** What a request has proved by its tokens. */
@@ -169,4 +176,6 @@ export const NO_SECURITY: InboundSecurity = Object.freeze({
   jwtRules: [],
   authorization: NO_POLICIES,
   probes: [],
+  trustedProxies: 0,
+  pathNormalization: 'BASE',
 });

@@ -1,6 +1,9 @@
 /** All resources of a moment, as plain data: it crosses threads by structured clone, and everything else is computed from it. */
 import type { Problem } from './problem.ts';
+import type { PathNormalization } from './path.ts';
 import type { DestinationRuleSpec, Origin, Resource, ServiceEntrySpec, VirtualServiceSpec, WorkloadEntrySpec } from './resources.ts';
+import type { Probe } from './security.ts';
+import type { AuthorizationPolicyResource, ExtensionProvider, PeerAuthenticationSpec, RequestAuthenticationSpec } from './security-resources.ts';
 
 export interface Snapshot {
   /** Grows with every snapshot of a process. */
@@ -12,6 +15,9 @@ export interface Snapshot {
   readonly destinationRules: readonly Resource<DestinationRuleSpec>[];
   readonly serviceEntries: readonly Resource<ServiceEntrySpec>[];
   readonly workloadEntries: readonly Resource<WorkloadEntrySpec>[];
+  readonly peerAuthentications: readonly Resource<PeerAuthenticationSpec>[];
+  readonly requestAuthentications: readonly Resource<RequestAuthenticationSpec>[];
+  readonly authorizationPolicies: readonly AuthorizationPolicyResource[];
   readonly problems: readonly Problem[];
   /** Every object as last found good, by `kind ns/name`: what an object that becomes invalid falls back to. */
   readonly objects: Readonly<Record<string, GoodObject>>;
@@ -27,6 +33,12 @@ export interface GoodObject {
 export interface MeshConfig {
   readonly rootNamespace: string;
   readonly trustDomain: string;
+  /** Trust domains whose principals mean the same as the mesh's own. */
+  readonly trustDomainAliases: readonly string[];
+  readonly extensionProviders: readonly ExtensionProvider[];
+  /** Proxies in front of the mesh whose X-Forwarded-For is believed (defaultConfig.gatewayTopology); 0 = none. */
+  readonly numTrustedProxies: number;
+  readonly pathNormalization: PathNormalization;
   readonly outboundTrafficPolicy: 'ALLOW_ANY' | 'REGISTRY_ONLY';
   readonly connectTimeoutMs: number;
   /** Empty = off. */
@@ -39,6 +51,10 @@ export interface MeshConfig {
 export const DEFAULT_MESH_CONFIG: MeshConfig = Object.freeze({
   rootNamespace: 'istio-system',
   trustDomain: 'cluster.local',
+  trustDomainAliases: [],
+  extensionProviders: [],
+  numTrustedProxies: 0,
+  pathNormalization: 'BASE',
   outboundTrafficPolicy: 'ALLOW_ANY',
   connectTimeoutMs: 10_000,
   accessLogFile: '',
@@ -70,6 +86,8 @@ export interface Workload {
   /** Why it is, or is not, enrolled. */
   readonly enrolReason: string;
   readonly ports: readonly ContainerPort[];
+  /** What the kubelet asks of it: liveness, readiness and startup of its containers. */
+  readonly probes: readonly Probe[];
   /** How a standalone agent finds its network namespace (annotation orlop.io/netns). */
   readonly netnsPath: string | undefined;
   /** Name of the Deployment (or other owner) behind it: `source_workload`. */

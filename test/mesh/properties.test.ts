@@ -15,7 +15,8 @@ const FIELDS = [
   'hosts', 'http', 'tcp', 'tls', 'match', 'route', 'destination', 'host', 'subset', 'subsets', 'name', 'labels', 'weight', 'uri', 'exact', 'prefix', 'regex', 'headers', 'fault', 'delay', 'abort',
   'percentage', 'value', 'httpStatus', 'fixedDelay', 'timeout', 'retries', 'attempts', 'redirect', 'rewrite', 'mirror', 'mirrors', 'corsPolicy', 'allowOrigins', 'delegate', 'directResponse', 'status',
   'trafficPolicy', 'loadBalancer', 'simple', 'connectionPool', 'outlierDetection', 'portLevelSettings', 'port', 'number', 'exportTo', 'gateways', 'sniHosts', 'resolution', 'endpoints', 'address',
-  'addresses', 'ports', 'protocol', 'workloadSelector', 'selector', 'clusterIP', 'targetPort', 'sourceLabels', 'destinationSubnets', 'containers', 'podIPs', 'ip', 'annotations', 'data', 'mesh',
+  'addresses', 'ports', 'protocol', 'workloadSelector', 'selector', 'clusterIP', 'targetPort', 'sourceLabels', 'destinationSubnets', 'mtls', 'mode', 'portLevelMtls', 'jwtRules', 'issuer', 'action', 'provider', 'rules', 'from', 'to', 'when', 'source', 'operation', 'principals', 'paths', 'key', 'values', 'tls',
+  'containers', 'podIPs', 'ip', 'annotations', 'data', 'mesh',
 ];
 const WORDS = ['cart', 'web', 'cart', 'web', 'cart', 'web', 'shop/cart', '*', '*.x', '.', '~', 'v1', '10s', '1', 'HTTP', 'STATIC', 'DNS', 'NONE', '10.0.0.1', '10.0.0.0/8', '::1', 'a(b', '[', '^$', '', 'mesh', 'enabled', 'http: [', 'None', 'RANDOM'];
 
@@ -31,8 +32,8 @@ const { tree } = fc.letrec<{ tree: unknown }>((tie) => ({
 }));
 
 const object = fc.record({
-  apiVersion: fc.constantFrom('networking.istio.io/v1', 'v1', 'discovery.k8s.io/v1'),
-  kind: fc.constantFrom('VirtualService', 'DestinationRule', 'ServiceEntry', 'WorkloadEntry', 'Service', 'Pod', 'EndpointSlice', 'Namespace', 'ConfigMap', 'List'),
+  apiVersion: fc.constantFrom('networking.istio.io/v1', 'security.istio.io/v1', 'v1', 'discovery.k8s.io/v1'),
+  kind: fc.constantFrom('VirtualService', 'DestinationRule', 'ServiceEntry', 'WorkloadEntry', 'PeerAuthentication', 'RequestAuthentication', 'AuthorizationPolicy', 'Service', 'Pod', 'EndpointSlice', 'Namespace', 'ConfigMap', 'List'),
   metadata: fc.oneof(fc.record({ name: fc.constantFrom('cart', 'web', 'istio'), namespace: fc.constantFrom('shop', 'istio-system') }), tree),
   spec: tree,
   status: tree,
@@ -43,7 +44,10 @@ const object = fc.record({
 function valid(schema: Schema): fc.Arbitrary<unknown> {
   switch (schema.type) {
     case 'string':
+    case 'stringOrNumber':
       return fc.constantFrom(...WORDS);
+    case 'text':
+      return fc.constantFrom(...WORDS.filter((word) => schema.form.test(word)));
     case 'regex':
     case 'regexOrStar':
       return fc.constantFrom('.*', '/a+', '(?i)x', '');
@@ -69,7 +73,7 @@ function valid(schema: Schema): fc.Arbitrary<unknown> {
 }
 
 /** Fields of which there is one; with others any two would be refused most of the time. */
-const ONE_OF: readonly (readonly string[])[] = [['exact', 'prefix', 'regex'], ['route', 'redirect', 'directResponse', 'delegate'], ['httpStatus', 'grpcStatus'], ['mirror', 'mirrors'], ['uri', 'uriRegexRewrite']];
+const ONE_OF: readonly (readonly string[])[] = [['exact', 'prefix', 'regex'], ['route', 'redirect', 'directResponse', 'delegate'], ['httpStatus', 'grpcStatus'], ['mirror', 'mirrors'], ['uri', 'uriRegexRewrite'], ['selector', 'targetRef', 'targetRefs'], ['jwks', 'jwksUri']];
 
 function validObject({ fields, required }: Extract<Schema, { type: 'object' }>): fc.Arbitrary<unknown> {
   const values = Object.fromEntries(Object.entries(fields).map(([name, field]) => [name, valid(field)]));

@@ -7,7 +7,7 @@ import { renderProblem } from '../../src/mesh/problem.ts';
 import { errors, snapshotOf } from './world.ts';
 
 const DIRECTORY = join(import.meta.dirname, '../data/istio/validation');
-const HONOURED = ['destinationrule', 'serviceentry', 'workloadentry'];
+const HONOURED = ['destinationrule', 'serviceentry', 'workloadentry', 'peerauth', 'reqauth', 'authz'];
 
 interface Example {
   readonly name: string;
@@ -36,7 +36,7 @@ describe.each(HONOURED)('%s', (kind) => {
     expect(refused).toBeDefined();
     const snapshot = snapshotOf({ 'a.yaml': stringify(object) });
     expect(errors(snapshot)).not.toEqual([]);
-    expect([...snapshot.destinationRules, ...snapshot.serviceEntries, ...snapshot.workloadEntries]).toEqual([]);
+    expect([...snapshot.destinationRules, ...snapshot.serviceEntries, ...snapshot.workloadEntries, ...snapshot.peerAuthentications, ...snapshot.requestAuthentications, ...snapshot.authorizationPolicies]).toEqual([]);
   });
 });
 
@@ -46,7 +46,7 @@ describe('kinds that are not honoured yet', () => {
   it.each(others)('%s: each object is known, and told that it has no effect', (file) => {
     for (const { object, name } of examplesOf(file)) {
       const { problems } = snapshotOf({ 'a.yaml': stringify(object) });
-      expect(problems.map(({ severity, code }) => `${severity} ${code}`), name).toEqual([file.startsWith('authz') || file.startsWith('peerauth') || file.startsWith('reqauth') ? 'warning ORLOP012' : 'info ORLOP011']);
+      expect(problems.map(({ severity, code }) => `${severity} ${code}`), name).toEqual(['info ORLOP011']);
     }
   });
 });

@@ -3,13 +3,15 @@
  * namespace and the values of those labels that some rule asks for, so a node has few of them.
  */
 import { qualify } from '../host.ts';
-import { NO_SECURITY } from '../security.ts';
+import type { InboundSecurity } from '../security.ts';
 import type { Snapshot, Workload } from '../snapshot.ts';
 import type { InboundPort, Table } from '../table.ts';
 import { OutboundCompiler } from './outbound.ts';
 import { serviceProtocol } from './protocol.ts';
 import { registryOf, selected, targetPort } from './registry.ts';
 import type { RegistryService } from './registry.ts';
+import { compileSecurity, selectSecurity } from './security.ts';
+import type { Selected } from './security.ts';
 
 /** What is computed from a snapshot alone. */
 interface Index {
@@ -19,6 +21,11 @@ interface Index {
   readonly outbound: Map<string, Pick<Table, 'outbound' | 'clusters'>>;
   /** Container port → what it serves, by pod. */
   readonly inbound: ReadonlyMap<string, ReadonlyMap<number, InboundPort>>;
+  /** Names of the Services of its own namespace that a pod is behind, by pod. */
+  readonly services: ReadonlyMap<string, ReadonlySet<string>>;
+  /** Security resources by pod, and what they compile to by class. */
+  readonly chosen: Map<string, Selected>;
+  readonly security: Map<string, InboundSecurity>;
 }
 
 const indexes = new WeakMap<Snapshot, Index>();
@@ -32,26 +39,48 @@ export function compile(snapshot: Snapshot, workload: Workload): Table {
     shared = new OutboundCompiler(snapshot, index.registry, workload).compile();
     index.outbound.set(name, shared);
   }
-  return Object.freeze({ version: snapshot.version, workloadClass: workloadClass(snapshot, workload), ...shared, inbound: index.inbound.get(workload.id) ?? NO_PORTS, security: NO_SECURITY });
+  const security = securityOf(snapshot, index, workload, name, shared.clusters);
+  return Object.freeze({ version: snapshot.version, workloadClass: workloadClass(snapshot, workload), ...shared, inbound: index.inbound.get(workload.id) ?? NO_PORTS, security });
 }
 
 /** Workloads of the same class have the same table. */
 export function workloadClass(snapshot: Snapshot, workload: Workload): string {
   const index = indexOf(snapshot);
   const ports = [...(index.inbound.get(workload.id) ?? NO_PORTS)].map(([port, { service, protocol }]) => `${port}=${protocol}:${service.host}`);
-  return `${clientClass(index, workload)} ${ports.join(' ')}`.trimEnd();
+  return [clientClass(index, workload), ...ports, selectedFor(snapshot, index, workload).name].join(' ').trimEnd();
 }
 
 const NO_PORTS: ReadonlyMap<number, InboundPort> = new Map();
+const NO_SERVICES: ReadonlySet<string> = new Set();
 
 function clientClass({ labelKeys }: Index, { namespace, labels }: Workload): string {
   return [namespace, ...labelKeys.map((key) => (labels[key] === undefined ? key : `${key}=${labels[key]}`))].join(',');
 }
 
+function securityOf(snapshot: Snapshot, index: Index, workload: Workload, client: string, clusters: Table['clusters']): InboundSecurity {
+  const chosen = selectedFor(snapshot, index, workload);
+  const key = `${client} ${chosen.name}`;
+  let security = index.security.get(key);
+  if (security === undefined) {
+    security = compileSecurity(snapshot, chosen, clusters);
+    index.security.set(key, security);
+  }
+  return security;
+}
+
+function selectedFor(snapshot: Snapshot, index: Index, workload: Workload): Selected {
+  let chosen = index.chosen.get(workload.id);
+  if (chosen === undefined) {
+    chosen = selectSecurity(snapshot, workload, index.services.get(workload.id) ?? NO_SERVICES);
+    index.chosen.set(workload.id, chosen);
+  }
+  return chosen;
+}
+
 function indexOf(snapshot: Snapshot): Index {
   const known = indexes.get(snapshot);
   if (known !== undefined) return known;
-  const index: Index = { registry: registryOf(snapshot), labelKeys: labelKeysOf(snapshot), outbound: new Map(), inbound: inboundOf(snapshot) };
+  const index: Index = { registry: registryOf(snapshot), labelKeys: labelKeysOf(snapshot), outbound: new Map(), ...inboundOf(snapshot), chosen: new Map(), security: new Map() };
   indexes.set(snapshot, index);
   return index;
 }
@@ -69,12 +98,15 @@ function labelKeysOf(snapshot: Snapshot): string[] {
 }
 
 /** Services are in order of age, so the oldest one names a port that several lead to. */
-function inboundOf(snapshot: Snapshot): Map<string, Map<number, InboundPort>> {
+function inboundOf(snapshot: Snapshot): Pick<Index, 'inbound' | 'services'> {
+  const services = new Map<string, Set<string>>();
   const byPod = new Map<string, Map<number, InboundPort>>();
   const pods = new Map(snapshot.workloads.map((workload) => [workload.id, workload]));
   for (const service of snapshot.services) {
     const members = service.endpoints === undefined ? selected(service, snapshot) : [...new Set(service.endpoints.flatMap(({ workload }) => workload ?? []))].flatMap((id) => pods.get(id) ?? []);
     for (const pod of members) {
+      const known = services.get(pod.id) ?? new Set();
+      if (service.origin.namespace === pod.namespace) services.set(pod.id, known.add(service.origin.name));
       const ports = byPod.get(pod.id) ?? new Map<number, InboundPort>();
       byPod.set(pod.id, ports);
       for (const port of service.ports) {
@@ -85,5 +117,5 @@ function inboundOf(snapshot: Snapshot): Map<string, Map<number, InboundPort>> {
       }
     }
   }
-  return byPod;
+  return { inbound: byPod, services };
 }

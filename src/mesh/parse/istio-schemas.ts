@@ -1,9 +1,9 @@
 /** The fields of Istio's traffic resources (istio.io/api, networking): honoured, or named as not honoured yet. */
 import { any, boolean, duration, int, later, list, map, number, object, oneOf, regex, regexOrStar, string } from './schema.ts';
 import type { Schema } from './schema.ts';
+import { authorizationPolicy, peerAuthentication, requestAuthentication } from './security-schemas.ts';
 
 const PORT = int(1, 65_535);
-const IDENTITY = 'mutual TLS and origination come with identity';
 const GATEWAYS = 'gateways come with Kubernetes support';
 const FULL_SHARE = 'new endpoints get their full share at once';
 const HTTP1 = 'upstreams are spoken to in HTTP/1.1';
@@ -134,7 +134,7 @@ export const ENVELOPE = object({ apiVersion: string, kind: string, metadata: any
 /** How far a kind is supported. */
 export interface Kind {
   readonly groups: readonly string[];
-  readonly support: 'honoured' | 'kubernetes' | 'ignored' | 'later' | 'security-later';
+  readonly support: 'honoured' | 'kubernetes' | 'ignored' | 'later';
   /** Of `spec`. */
   readonly schema?: Schema;
   readonly clusterScoped?: boolean;
@@ -159,9 +159,9 @@ export const KINDS: Readonly<Record<string, Kind>> = {
   WorkloadGroup: { groups: NETWORKING, support: 'later', why: 'there is no registration of virtual machines yet' },
   ProxyConfig: { groups: ['networking.istio.io/v1beta1'], support: 'later', why: 'the agent is set by its own flags' },
   EnvoyFilter: { groups: ['networking.istio.io/v1alpha3'], support: 'later', why: NATIVE },
-  PeerAuthentication: { groups: SECURITY, support: 'security-later', why: IDENTITY },
-  RequestAuthentication: { groups: SECURITY, support: 'security-later', why: 'token checks come with identity' },
-  AuthorizationPolicy: { groups: SECURITY, support: 'security-later', why: 'authorization comes with identity' },
+  PeerAuthentication: { groups: SECURITY, support: 'honoured', schema: peerAuthentication },
+  RequestAuthentication: { groups: SECURITY, support: 'honoured', schema: requestAuthentication },
+  AuthorizationPolicy: { groups: SECURITY, support: 'honoured', schema: authorizationPolicy },
   Telemetry: { groups: TELEMETRY, support: 'later', why: 'metrics are on; the access log follows MeshConfig' },
   WasmPlugin: { groups: ['extensions.istio.io/v1alpha1'], support: 'later', why: NATIVE },
   TrafficExtension: { groups: ['extensions.istio.io/v1alpha1'], support: 'later', why: NATIVE },

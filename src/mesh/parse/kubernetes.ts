@@ -2,6 +2,7 @@
 import ipaddr from 'ipaddr.js';
 import { qualify } from '../host.ts';
 import type { Origin } from '../resources.ts';
+import type { Probe } from '../security.ts';
 import type { Service, ServicePort, SliceEndpoint, Workload } from '../snapshot.ts';
 import type { Path } from './document.ts';
 import { isRecord } from './schema.ts';
@@ -54,6 +55,7 @@ export function readPod(origin: Origin, object: Json, namespaces: ReadonlyMap<st
     hostNetwork,
     ...enrolment(meta, namespaces.get(origin.namespace), origin.namespace, hostNetwork),
     ports: list(spec['containers']).flatMap((container) => list(container['ports'])).map((port) => ({ name: text(port['name']), port: Number(port['containerPort']) })),
+    probes: probesOf(spec),
     netnsPath: annotations['orlop.io/netns'],
     workloadName,
     canonicalName: labels['service.istio.io/canonical-name'] ?? labels['app.kubernetes.io/name'] ?? labels['app'] ?? workloadName,
@@ -61,6 +63,30 @@ export function readPod(origin: Origin, object: Json, namespaces: ReadonlyMap<st
     app: labels['app'] ?? labels['app.kubernetes.io/name'] ?? '',
     version: labels['version'] ?? labels['app.kubernetes.io/version'] ?? '',
   };
+}
+
+/** What the kubelet sends to the pod's own address; `exec` sends nothing, and another `host` is not asked here. */
+function probesOf(spec: Json): Probe[] {
+  // A sidecar of Kubernetes is an init container that goes on running.
+  const containers = [...list(spec['containers']), ...list(spec['initContainers']).filter(({ restartPolicy }) => restartPolicy === 'Always')];
+  const probes = containers.flatMap((container) =>
+    ['livenessProbe', 'readinessProbe', 'startupProbe'].flatMap((kind): Probe[] => {
+      const { httpGet, tcpSocket, grpc } = record(container[kind]);
+      const port = (action: unknown): number => portOf(record(action)['port'], list(container['ports']));
+      if (isRecord(httpGet)) return [{ kind: 'http', port: port(httpGet), path: absolute(text(httpGet['path'])) }];
+      if (isRecord(tcpSocket)) return [{ kind: 'tcp', port: port(tcpSocket), path: '' }];
+      return isRecord(grpc) ? [{ kind: 'grpc', port: port(grpc), path: '' }] : [];
+    }));
+  const known = new Map(probes.filter(({ port }) => Number.isInteger(port)).map((probe) => [`${probe.kind} ${probe.port} ${probe.path}`, probe]));
+  return [...known.values()];
+}
+
+function portOf(port: unknown, declared: readonly Json[]): number {
+  return typeof port === 'string' && !/^\d+$/.test(port) ? Number(declared.find(({ name }) => name === port)?.['containerPort']) : Number(port);
+}
+
+function absolute(path: string): string {
+  return path.startsWith('/') ? path : `/${path}`;
 }
 
 /** The pod's own word wins over its namespace's; a pod of the host network has no namespace of its own to capture in. */

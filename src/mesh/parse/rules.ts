@@ -1,11 +1,12 @@
 /** What a schema cannot say: rules between fields of one object (Istio's admission validation). */
-import ipaddr from 'ipaddr.js';
 import { covers } from '../host.ts';
 import { parseDuration } from '../duration.ts';
-import type { DestinationRuleSpec, HttpRoute, L4Route, ServiceEntrySpec, StringMatch, VirtualServiceSpec, WorkloadEntrySpec } from '../resources.ts';
+import type { ClientTls, DestinationRuleSpec, HttpRoute, L4Route, ServiceEntrySpec, StringMatch, VirtualServiceSpec, WorkloadEntrySpec } from '../resources.ts';
+import { isAddress, isNetwork } from './address.ts';
 import type { Path } from './document.ts';
 import { nearest } from './schema.ts';
 import type { Report } from './schema.ts';
+import { checkAuthorizationPolicy, checkPeerAuthentication, checkRequestAuthentication } from './security-rules.ts';
 
 /** gRPC status names by number (google.golang.org/grpc/codes). */
 export const GRPC_STATUS: readonly string[] = [
@@ -32,6 +33,9 @@ export const RULES: Readonly<Record<string, (spec: never, report: Report) => voi
   ServiceEntry: checkServiceEntry,
   WorkloadEntry: checkWorkloadEntry,
   Service: checkService,
+  PeerAuthentication: checkPeerAuthentication,
+  RequestAuthentication: checkRequestAuthentication,
+  AuthorizationPolicy: checkAuthorizationPolicy,
 };
 
 function checkVirtualService(spec: VirtualServiceSpec, report: Report): void {
@@ -176,6 +180,7 @@ function checkDestinationRule(spec: DestinationRuleSpec, report: Report): void {
   for (const [policy, path] of policies) {
     if (policy !== undefined && policy !== null && Object.keys(policy).length === 0) report.error(path, 'the trafficPolicy is empty', 'remove it, or say what it should do');
     checkPool(policy as DestinationRuleSpec['trafficPolicy'], path, report);
+    checkTls(policy as DestinationRuleSpec['trafficPolicy'], path, report);
   }
 }
 
@@ -184,6 +189,19 @@ function checkPool(policy: DestinationRuleSpec['trafficPolicy'], path: Path, rep
   if (connectTimeout !== undefined && (parseDuration(connectTimeout) ?? 1) < 1) report.error([...path, 'connectionPool', 'tcp', 'connectTimeout'], 'shorter than 1 ms', 'use 1ms or more');
   for (const [i, settings] of (policy?.portLevelSettings ?? []).entries()) {
     if (settings.port?.number === undefined) report.error([...path, 'portLevelSettings', i], 'port.number is missing', 'say which port it is for');
+  }
+}
+
+function checkTls(policy: DestinationRuleSpec['trafficPolicy'], path: Path, report: Report): void {
+  const blocks: [ClientTls | undefined, Path][] = [[policy?.tls, [...path, 'tls']], ...(policy?.portLevelSettings ?? []).map(({ tls }, i): [ClientTls | undefined, Path] => [tls, [...path, 'portLevelSettings', i, 'tls']])];
+  for (const [tls, at] of blocks) {
+    if (tls === undefined) continue;
+    const { mode = 'DISABLE', credentialName = '', clientCertificate = '', privateKey = '', caCertificates = '', sni = '', subjectAltNames = [] } = tls;
+    const files = clientCertificate !== '' || privateKey !== '' || caCertificates !== '';
+    if (mode === 'MUTUAL' && credentialName === '' && (clientCertificate === '' || privateKey === '')) report.error(at, 'mode MUTUAL needs clientCertificate and privateKey, or credentialName', 'name the certificate to show');
+    if (credentialName !== '' && files) report.error([...at, 'credentialName'], 'credentialName excludes the paths of files', 'keep one of them');
+    if (mode === 'ISTIO_MUTUAL' && (files || credentialName !== '' || sni !== '' || subjectAltNames.length > 0)) report.error(at, 'mode ISTIO_MUTUAL uses the certificates of the mesh, and no other field', 'remove the other fields, or use MUTUAL');
+    if (tls.mode === undefined) report.warning([...at], 'without a mode it is DISABLE: plaintext, even to endpoints of the mesh', 'write the mode', 'ORLOP022');
   }
 }
 
@@ -272,12 +290,7 @@ function checkHost(host: unknown, path: Path, report: Report): void {
 }
 
 function checkSubnet(text: unknown, path: Path, report: Report): void {
-  if (typeof text === 'string' && !isAddress(text) && !ipaddr.isValidCIDR(text)) report.error(path, `"${text}" is neither an IP address nor a network`, 'write 10.0.0.1 or 10.0.0.0/8');
-}
-
-/** Dotted quads and IPv6; ipaddr.js on its own also takes `10` for 0.0.0.10. */
-function isAddress(text: string): boolean {
-  return ipaddr.IPv4.isValidFourPartDecimal(text) || ipaddr.IPv6.isValid(text);
+  if (typeof text === 'string' && !isNetwork(text)) report.error(path, `"${text}" is neither an IP address nor a network`, 'write 10.0.0.1 or 10.0.0.0/8');
 }
 
 function checkExportTo(exportTo: readonly string[] | undefined, report: Report): void {

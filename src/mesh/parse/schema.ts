@@ -7,7 +7,8 @@ import { regexFault } from '../regex.ts';
 import type { Path } from './document.ts';
 
 export type Schema =
-  | { readonly type: 'string' | 'boolean' | 'any' | 'duration' | 'regex' | 'regexOrStar' }
+  | { readonly type: 'string' | 'stringOrNumber' | 'boolean' | 'any' | 'duration' | 'regex' | 'regexOrStar' }
+  | { readonly type: 'text'; readonly form: RegExp; readonly called: string }
   | { readonly type: 'number'; readonly min: number; readonly max: number; readonly whole: boolean }
   | { readonly type: 'enum'; readonly values: readonly string[]; readonly notYet: readonly string[] }
   | { readonly type: 'list' | 'map'; readonly of: Schema }
@@ -15,12 +16,19 @@ export type Schema =
   | { readonly type: 'later'; readonly effect: string; readonly of: Schema };
 
 export const string: Schema = { type: 'string' };
+/** Text that others write without quotes: `statusOnError: 403`. */
+export const stringOrNumber: Schema = { type: 'stringOrNumber' };
 export const boolean: Schema = { type: 'boolean' };
 export const any: Schema = { type: 'any' };
 export const duration: Schema = { type: 'duration' };
 export const regex: Schema = { type: 'regex' };
 /** Istio reads `*`, which is no regular expression, as "any value" in headers and parameters. */
 export const regexOrStar: Schema = { type: 'regexOrStar' };
+
+/** Text of one form; `called` is what to write: `the name of a header`. */
+export function text(form: RegExp, called: string): Schema {
+  return { type: 'text', form, called };
+}
 
 export function int(min = 0, max = 4_294_967_295): Schema {
   return { type: 'number', min, max, whole: true };
@@ -73,6 +81,13 @@ export function check(value: unknown, schema: Schema, path: Path, report: Report
     case 'regexOrStar':
     case 'duration':
       checkText(value, schema.type, path, report);
+      return;
+    case 'text':
+      checkText(value, 'string', path, report);
+      if (typeof value === 'string' && !schema.form.test(value)) report.error(path, `"${value}" is not ${schema.called}`, `write ${schema.called}`);
+      return;
+    case 'stringOrNumber':
+      if (typeof value !== 'number') checkText(value, 'string', path, report);
       return;
     case 'boolean':
       if (typeof value !== 'boolean') wrongType(value, 'true or false', path, report);
