@@ -157,7 +157,7 @@ export const SDS_NAMES_MAX = 64;
 export const SDS_NAME_CHARS_MAX = 2_048;
 
 /** How long a caller whose certificate has not been issued yet is kept waiting before it is told to try again. */
-export const CERTIFICATE_WAIT_MS = 30_000;
+export const WORKLOAD_API_WAIT_MS = 30_000;
 
 /** Different complaints about one client of the workload socket that are logged in one interval, each once. */
 export const NOTICES_MAX = 16;
@@ -206,3 +206,61 @@ export const JWKS_TIMEOUT_MS = 5_000;
 
 /** An external authorizer's answer, when its provider says nothing else (Istio: 600 s). */
 export const EXT_AUTHZ_TIMEOUT_MS = 600_000;
+
+/** One request to the CA, and its headers: a signing request with its names, and a token. */
+export const CA_REQUEST_BYTES_MAX: number = 64 * KIB;
+
+/** One answer of the CA: a chain, and as many roots as operators pile up. */
+export const CA_ANSWER_BYTES_MAX: number = 1 * MIB;
+
+/** How long the CA may take for an answer. Rotation counts on it: an answer under way is no older than its margin (certs/rotation.ts). */
+export const CA_DEADLINE_MS = 10_000;
+
+/** Requests that one connection to the CA may have under way. */
+export const CA_STREAMS_MAX = 100;
+
+/** Connections to the CA end when they are idle or old: agents need them twice a day, and new ones see its newest certificate. */
+export const CA_CONNECTION_IDLE_MS = 300_000;
+export const CA_CONNECTION_AGE_MS = 1_800_000;
+
+/** Certificates for one node: a burst when all its pods come at once, and then a rate far above renewals of a minute's lifetime. */
+export const SIGNINGS_BURST = 1000;
+export const SIGNINGS_PER_SECOND = 50;
+
+/** Signatures the CA works on at a time; each takes about a millisecond. */
+export const SIGNINGS_UNDER_WAY_MAX = 256;
+
+/** Lines in a file of node tokens; each is compared for each request. */
+export const NODE_TOKENS_MAX = 5_000;
+
+/** A TLS handshake, from the first byte to the peer's certificate. */
+export const TLS_HANDSHAKE_TIMEOUT_MS = 10_000;
+
+/** How long a connection waits for the certificate of its own pod, which may just have come. */
+export const CERTIFICATE_WAIT_MS = 5_000;
+
+/** HBONE (ztunnel's defaults): what one stream, and one tunnel, may have on its way. */
+export const HBONE_STREAM_WINDOW_BYTES: number = 4 * MIB;
+export const HBONE_CONNECTION_WINDOW_BYTES: number = 16 * MIB;
+export const HBONE_FRAME_BYTES: number = MIB;
+export const HBONE_HEADER_LIST_BYTES: number = 64 * KIB;
+
+/** Connections in one tunnel: ztunnel opens up to 100, and takes up to 200. */
+export const HBONE_STREAMS_OPENED_MAX = 100;
+export const HBONE_STREAMS_TAKEN_MAX = 200;
+
+/** A silent tunnel is asked for a sign of life, and given up without one. */
+export const HBONE_PING_AFTER_MS = 10_000;
+export const HBONE_PING_TIMEOUT_MS = 20_000;
+
+/** A tunnel without a stream is kept so long. */
+export const HBONE_IDLE_TIMEOUT_MS = 300_000;
+
+/** One file of a CA that is given: certificates, or a key. */
+export const GIVEN_FILE_BYTES_MAX: number = 1 * MIB;
+
+/** Roots that are trusted at a time; every handshake may look at each. */
+export const ROOTS_MAX = 10;
+
+/** What a CA keeps: its roots, their keys and what signs; some 4 KiB while the root is being changed. */
+export const CA_STATE_BYTES_MAX: number = 256 * KIB;

@@ -1,7 +1,7 @@
 /** The caller's certificate as one call follows it: the present one, the next ones, and an end to waiting when there is none. */
 import { status } from '@grpc/grpc-js';
 import type { Timer } from '../../core/clock.ts';
-import { CERTIFICATE_WAIT_MS } from '../../core/limits.ts';
+import { WORKLOAD_API_WAIT_MS } from '../../core/limits.ts';
 import type { WorkloadCertificate } from '../certificate.ts';
 import type { Caller, Failure } from './caller.ts';
 
@@ -22,7 +22,7 @@ export class CertificateFeed {
     this.#unfollow = caller.source.follow(({ identity }) => {
       if (identity === caller.identity) owner.changed();
     });
-    this.#wait = caller.clock.after(this.current === undefined ? CERTIFICATE_WAIT_MS : 0, () => {
+    this.#wait = caller.clock.after(this.current === undefined ? WORKLOAD_API_WAIT_MS : 0, () => {
       if (this.current === undefined) owner.late({ code: status.UNAVAILABLE, details: `${caller.identity} has no certificate yet; try again` });
     });
   }
