@@ -64,6 +64,7 @@ export class Authority implements CertificateAuthority {
   #work: Promise<unknown> = Promise.resolve();
   #timer: Timer | undefined;
   #closed = false;
+  #badReads = 0;
   #issued = 0;
   readonly #rotations = { root: 0, intermediate: 0 };
 
@@ -202,9 +203,11 @@ export class Authority implements CertificateAuthority {
         this.#given = given;
         log.info({ roots: given.roots.length }, 'the CA was given other certificates');
       }
-      this.#warnings.clear('files');
+      this.#badReads = 0;
     } catch (error) {
-      this.#warnings.once('files', () => log.error({ error: message(error) }, 'the files of the CA are no good; it keeps the certificates before them'));
+      this.#badReads += 1;
+      // Read while they were being replaced, certificate and key need not belong together yet.
+      if (this.#badReads === 2) log.error({ error: message(error) }, 'the files of the CA are no good; it keeps the certificates before them');
     }
     this.#warnings.check(this.#state, clock.wallMs());
   }

@@ -13,17 +13,6 @@ export class ExpiryWarnings {
     this.#log = log;
   }
 
-  /** Say something once, until it is cleared. */
-  once(topic: string, say: () => void): void {
-    if (this.#said.has(topic)) return;
-    this.#said.add(topic);
-    say();
-  }
-
-  clear(topic: string): void {
-    this.#said.delete(topic);
-  }
-
   /** Warn about the signer and the roots: 30, 14, 7 days and one day before they expire, and when they have. */
   check({ signer, roots }: CaState, nowMs: number): void {
     this.#warn('the CA certificate that signs', signer.certificate, signer.notAfterMs - nowMs, signer.notAfterMs);
@@ -35,10 +24,11 @@ export class ExpiryWarnings {
   #warn(what: string, certificate: string, leftMs: number, notAfterMs: number): void {
     const days = DAYS.findLast((limit) => leftMs <= limit * DAY_MS);
     if (days === undefined) return;
-    this.once(`${days} ${certificate}`, () => {
-      const fields = { notAfter: new Date(notAfterMs).toISOString() };
-      if (leftMs <= 0) this.#log.error(fields, `${what} has expired; give the CA a new one`);
-      else this.#log.warn(fields, `${what} expires within ${days === 1 ? 'a day' : `${days} days`}; give the CA a new one`);
-    });
+    const topic = `${days} ${certificate}`;
+    if (this.#said.has(topic)) return;
+    this.#said.add(topic);
+    const fields = { notAfter: new Date(notAfterMs).toISOString() };
+    if (leftMs <= 0) this.#log.error(fields, `${what} has expired; give the CA a new one`);
+    else this.#log.warn(fields, `${what} expires within ${days === 1 ? 'a day' : `${days} days`}; give the CA a new one`);
   }
 }

@@ -28,7 +28,7 @@ export class Signer {
   /** From PEM; the key may be of ECDSA P-256 or P-384, or RSA. Throws for any other. */
   static async open(certificate: string, keyPem: string): Promise<Signer> {
     const keyObject = createPrivateKey(keyPem);
-    const algorithm = algorithmOf(keyObject);
+    const algorithm = signingAlgorithm(keyObject);
     if (algorithm === undefined) throw new Error('its key must be of ECDSA P-256 or P-384, or RSA of 2048 bits or more');
     const key = await crypto.subtle.importKey('pkcs8', keyObject.export({ format: 'der', type: 'pkcs8' }), algorithm, false, ['sign']);
     return new Signer(certificate, new X509Certificate(certificate), key, algorithm);
@@ -45,7 +45,7 @@ export class Signer {
 }
 
 /** How a key signs; undefined for a kind or size that is not used here. */
-function algorithmOf({ asymmetricKeyType, asymmetricKeyDetails }: KeyObject): SigningAlgorithm | undefined {
+export function signingAlgorithm({ asymmetricKeyType, asymmetricKeyDetails }: KeyObject): SigningAlgorithm | undefined {
   if (asymmetricKeyType === 'ec' && asymmetricKeyDetails?.namedCurve === 'prime256v1') return { name: 'ECDSA', namedCurve: 'P-256', hash: 'SHA-256' };
   if (asymmetricKeyType === 'ec' && asymmetricKeyDetails?.namedCurve === 'secp384r1') return { name: 'ECDSA', namedCurve: 'P-384', hash: 'SHA-384' };
   if (asymmetricKeyType === 'rsa' && (asymmetricKeyDetails?.modulusLength ?? 0) >= 2048) return { name: 'RSASSA-PKCS1-v1_5', hash: 'SHA-256' };

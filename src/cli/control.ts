@@ -1,0 +1,166 @@
+/** `orlop control`: the CA that the agents of several nodes share. */
+import { existsSync, statSync } from 'node:fs';
+import { isIP } from 'node:net';
+import { join } from 'node:path';
+import { Argument, Command, InvalidArgumentError, Option } from 'commander';
+import { Control } from '../control/control.ts';
+import type { CaKeys } from '../control/control.ts';
+import type { LogLevel } from '../core/log-level.ts';
+import { parseDuration } from '../mesh/duration.ts';
+import { ask } from './ask.ts';
+
+/** sysexits.h: the command line is wrong; something that is needed is not there. */
+const EX_USAGE = 64;
+const EX_UNAVAILABLE = 69;
+
+const DAY_MS = 86_400_000;
+const RUN_DIRECTORY = '/run/orlop';
+
+interface Flags {
+  config: string;
+  nodeTokens: string;
+  listen: { address: string; port: number };
+  name: string[];
+  caCert?: string;
+  caKey?: string;
+  caRoot?: string;
+  caStoreFd?: number;
+  certificateLifetime: number;
+  intermediateLifetime: number;
+  rootLifetime: number;
+  rootsOut?: string;
+  httpPort: number;
+  runDir: string;
+  logLevel: LogLevel;
+}
+
+export function controlCommand(): Command {
+  return new Command('control').description('the CA of a mesh of several nodes').addCommand(runCommand(), { isDefault: true }).addCommand(statusCommand()).addCommand(rotateCommand());
+}
+
+function runCommand(): Command {
+  return new Command('run')
+    .description('sign certificates for the agents (what `orlop control` does by itself)')
+    .requiredOption('--config <dir>', 'directory of Kubernetes and Istio YAML, followed live: which pods are on which node')
+    .requiredOption('--node-tokens <file>', 'lines "token,node": by its token an agent is known, and gets certificates for the pods of its node')
+    .option('--listen <address:port>', 'where agents ask for certificates', listen, { address: '0.0.0.0', port: 15_012 })
+    .option('--name <dns...>', 'DNS names of this server', ['orlop-control.orlop-system.svc'])
+    .option('--ca-cert <file>', 'CA certificate and those above it, PEM (tls.crt of cert-manager); reloaded when it changes')
+    .option('--ca-key <file>', 'its private key (tls.key)')
+    .option('--ca-root <file>', 'the roots to trust (ca.crt)')
+    .addOption(new Option('--ca-store-fd <n>', 'keep the CA\'s own keys in this inherited file without a name').argParser(descriptor).conflicts(['caCert', 'caKey', 'caRoot']))
+    .option('--certificate-lifetime <duration>', 'of workloads', duration, DAY_MS)
+    .option('--intermediate-lifetime <duration>', 'of the CA\'s own intermediate', duration, 365 * DAY_MS)
+    .option('--root-lifetime <duration>', 'of the CA\'s own root', duration, 3650 * DAY_MS)
+    .option('--roots-out <file>', 'write the public roots there, for agents to trust; rewritten when they change')
+    .option('--http-port <port>', 'metrics and readiness', port, 15_014)
+    .option('--run-dir <dir>', 'where the socket for status and rotate goes', RUN_DIRECTORY)
+    .addOption(new Option('--log-level <level>', 'of its log').choices(['debug', 'info', 'warn', 'error', 'silent']).default('info'))
+    .action(run);
+}
+
+function statusCommand(): Command {
+  return new Command('status')
+    .description('the roots and the intermediate of a running control, and what becomes of them')
+    .option('--run-dir <dir>', 'of the control', RUN_DIRECTORY)
+    .action(async ({ runDir }: { runDir: string }) => {
+      await askControl(runDir, '/ca', 'GET');
+    });
+}
+
+function rotateCommand(): Command {
+  return new Command('rotate')
+    .description('change the root or the intermediate of a running control now; no handshake fails meanwhile')
+    .addArgument(new Argument('<what>', 'which').choices(['root', 'intermediate']))
+    .option('--run-dir <dir>', 'of the control', RUN_DIRECTORY)
+    .action(async (what: string, { runDir }: { runDir: string }) => {
+      await askControl(runDir, `/ca/rotate?what=${what}`, 'POST');
+    });
+}
+
+async function askControl(runDirectory: string, path: string, method: 'GET' | 'POST'): Promise<void> {
+  const socketPath = join(runDirectory, 'control.sock');
+  try {
+    const { status, body } = await ask(socketPath, path, method);
+    (status === 200 ? process.stdout : process.stderr).write(body);
+    process.exitCode = status === 200 ? 0 : 1;
+  } catch (error) {
+    fail(EX_UNAVAILABLE, `nobody answers at ${socketPath} (${(error as NodeJS.ErrnoException).code ?? String(error)}); name the --run-dir of the control`);
+  }
+}
+
+async function run(flags: Flags): Promise<void> {
+  const problem = usageProblem(flags);
+  if (problem !== undefined) {
+    fail(EX_USAGE, problem);
+    return;
+  }
+  let control: Control;
+  try {
+    control = await Control.start({
+      config: flags.config,
+      nodeTokens: flags.nodeTokens,
+      listen: flags.listen,
+      names: flags.name,
+      keys: keysOf(flags),
+      lifetimes: { leafMs: flags.certificateLifetime, intermediateMs: flags.intermediateLifetime, rootMs: flags.rootLifetime },
+      rootsOut: flags.rootsOut,
+      httpPort: flags.httpPort,
+      runDirectory: flags.runDir,
+      logLevel: flags.logLevel,
+    });
+  } catch (error) {
+    fail(EX_UNAVAILABLE, error instanceof Error ? error.message : String(error));
+    return;
+  }
+  let asked = 0;
+  const end = (): void => {
+    asked += 1;
+    // A second signal means now.
+    if (asked > 1) process.exit(1);
+    void control.stop().then(() => process.exit(0));
+  };
+  process.on('SIGTERM', end);
+  process.on('SIGINT', end);
+}
+
+function usageProblem({ config, caCert, caKey, caRoot }: Flags): string | undefined {
+  if (!existsSync(config) || !statSync(config).isDirectory()) return `--config ${config} is not a directory; give one with Kubernetes and Istio YAML files`;
+  if ((caCert === undefined) !== (caKey === undefined)) return 'a CA is given by --ca-cert and --ca-key together';
+  return caRoot !== undefined && caCert === undefined ? '--ca-root goes with --ca-cert and --ca-key' : undefined;
+}
+
+function keysOf({ caCert, caKey, caRoot, caStoreFd }: Flags): CaKeys {
+  if (caCert !== undefined && caKey !== undefined) return { files: { certificate: caCert, key: caKey, roots: caRoot } };
+  return caStoreFd === undefined ? 'memory' : { fd: caStoreFd };
+}
+
+function fail(code: number, message: string): void {
+  process.stderr.write(`orlop control: ${message}\n`);
+  process.exit(code);
+}
+
+function listen(text: string): Flags['listen'] {
+  const [, bracketed, plain, digits] = /^(?:\[(.+)\]|([^:]+)):(\d+)$/.exec(text) ?? [];
+  const address = bracketed ?? plain ?? '';
+  if (digits === undefined || isIP(address) === 0) throw new InvalidArgumentError('an address and a port: 0.0.0.0:15012, [::]:15012.');
+  return { address, port: port(digits) };
+}
+
+function port(text: string): number {
+  const value = Number(text);
+  if (!Number.isInteger(value) || value < 1 || value > 65_535) throw new InvalidArgumentError('a port from 1 to 65535.');
+  return value;
+}
+
+function descriptor(text: string): number {
+  const value = Number(text);
+  if (!Number.isInteger(value) || value < 3 || value > 65_535) throw new InvalidArgumentError('the number of an open file descriptor, 3 or above.');
+  return value;
+}
+
+function duration(text: string): number {
+  const value = parseDuration(text);
+  if (value === undefined || value < 1000) throw new InvalidArgumentError('a duration of a second or more: 20s, 24h, 8760h.');
+  return value;
+}

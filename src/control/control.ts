@@ -1,0 +1,156 @@
+/**
+ * The composition of the cluster side: configuration → who is on which node; the CA behind gRPC; readiness, metrics and admin beside it.
+ */
+import { mkdirSync } from 'node:fs';
+import type { Server as HttpServer } from 'node:http';
+import { networkInterfaces } from 'node:os';
+import { join } from 'node:path';
+import type { Server } from '@grpc/grpc-js';
+import { Authority } from '../certs/authority.ts';
+import type { AuthorityOptions } from '../certs/authority.ts';
+import { MemoryCaStore } from '../certs/ca-state.ts';
+import { FdCaStore } from '../certs/fd-store.ts';
+import { readGivenCa } from '../certs/given-files.ts';
+import type { GivenFiles } from '../certs/given-files.ts';
+import type { Lifetimes } from '../certs/rotation.ts';
+import { systemClock } from '../core/clock.ts';
+import type { LogLevel } from '../core/log-level.ts';
+import { createLogger } from '../core/log.ts';
+import type { Logger } from '../core/log.ts';
+import { ConfigDir } from '../kube/config-dir.ts';
+import { CaMetrics } from '../telemetry/ca-metrics.ts';
+import { json, serveOnPort, serveOnSocket } from '../telemetry/http-endpoints.ts';
+import type { Reply, Routes } from '../telemetry/http-endpoints.ts';
+import { serveCa } from './ca-server.ts';
+import type { Listen } from './ca-server.ts';
+import { TokenFile } from './node-authenticator.ts';
+import { NodeIdentities } from './node-identities.ts';
+import { writeRoots } from './roots-file.ts';
+import { ServerCertificate } from './server-certificate.ts';
+import { SigningService } from './signing-service.ts';
+
+/** Where the keys of the CA come from: files, a descriptor of a file without a name, or this process alone. */
+export type CaKeys = { readonly files: GivenFiles } | { readonly fd: number } | 'memory';
+
+export interface ControlOptions {
+  readonly config: string;
+  /** File of lines `token,node`. */
+  readonly nodeTokens: string;
+  readonly listen: Listen;
+  /** DNS names of the server. */
+  readonly names: readonly string[];
+  readonly keys: CaKeys;
+  readonly lifetimes: Lifetimes;
+  readonly rootsOut: string | undefined;
+  /** Metrics and readiness. */
+  readonly httpPort: number;
+  /** Where the admin socket `control.sock` goes. */
+  readonly runDirectory: string;
+  readonly logLevel: LogLevel;
+}
+
+export class Control {
+  readonly #options: ControlOptions;
+  readonly #log: Logger;
+  readonly #config: ConfigDir;
+  readonly #identities = new NodeIdentities();
+  readonly #ca: Authority;
+  readonly #certificate: ServerCertificate;
+  readonly #service: SigningService;
+  readonly #httpServers: HttpServer[] = [];
+  #server: Server | undefined;
+  #port = 0;
+  #stopping = false;
+
+  private constructor(options: ControlOptions, parts: { log: Logger; config: ConfigDir; ca: Authority }) {
+    const { log, config, ca } = parts;
+    this.#options = options;
+    this.#log = log;
+    this.#config = config;
+    this.#ca = ca;
+    this.#certificate = new ServerCertificate(ca, { dns: options.names, addresses: addressesOf(options.listen.address) }, { clock: systemClock, log });
+    this.#service = new SigningService({ ca, authenticator: new TokenFile(options.nodeTokens, log), identities: this.#identities, clock: systemClock, log });
+  }
+
+  /** Start; resolves when certificates can be asked for. Rejects with a sentence. */
+  static async start(options: ControlOptions): Promise<Control> {
+    const log = createLogger('control', options.logLevel);
+    const config = new ConfigDir(options.config, log);
+    const trustDomain = config.snapshot.get()?.mesh.trustDomain ?? '';
+    const ca = await Authority.open({ trustDomain, lifetimes: options.lifetimes, keys: keysOf(options.keys), clock: systemClock, log });
+    const control = new Control(options, { log, config, ca });
+    await control.#serve();
+    return control;
+  }
+
+  /** Of the signing service. */
+  get port(): number {
+    return this.#port;
+  }
+
+  async stop(): Promise<void> {
+    if (this.#stopping) return;
+    this.#stopping = true;
+    this.#config.close();
+    this.#certificate.close();
+    await new Promise<void>((resolve) => {
+      if (this.#server === undefined) resolve();
+      else this.#server.tryShutdown(() => resolve());
+    });
+    await this.#ca.close();
+    for (const server of this.#httpServers) server.close();
+    for (const server of this.#httpServers) server.closeAllConnections();
+    this.#log.info('ended');
+  }
+
+  async #serve(): Promise<void> {
+    const { rootsOut, httpPort, runDirectory, listen } = this.#options;
+    const snapshot = this.#config.snapshot.get();
+    if (snapshot !== undefined) this.#identities.apply(snapshot);
+    this.#config.snapshot.follow((changed) => {
+      if (changed !== undefined) this.#identities.apply(changed);
+    });
+    if (rootsOut !== undefined) writeRoots(rootsOut, this.#ca.roots, this.#log);
+    await this.#certificate.renew();
+    const { server, port } = await serveCa(this.#service, this.#certificate, listen);
+    this.#server = server;
+    this.#port = port;
+    const routes = this.#routes();
+    mkdirSync(runDirectory, { recursive: true, mode: 0o700 });
+    this.#httpServers.push(
+      await serveOnPort(routes, httpPort, '::', '--http-port'),
+      await serveOnSocket({ ...routes, '/ca': () => json(this.#ca.status()), '/ca/rotate': (url, method) => this.#rotate(url, method) }, join(runDirectory, 'control.sock')),
+    );
+    this.#log.info({ address: listen.address, port }, 'certificates are signed here');
+  }
+
+  #routes(): Routes {
+    const metrics = new CaMetrics(() => ({ ...this.#ca.counts(), refused: this.#service.refused }));
+    return {
+      '/healthz/ready': () => (this.#stopping ? { status: 503, body: 'not ready: the control plane is ending\n' } : { body: 'ready\n' }),
+      '/metrics': async () => ({ type: metrics.contentType, body: await metrics.render() }),
+    };
+  }
+
+  async #rotate(url: URL, method: string): Promise<Reply> {
+    const what = url.searchParams.get('what');
+    if (method !== 'POST' || (what !== 'root' && what !== 'intermediate')) return { status: 400, body: 'POST /ca/rotate?what=root|intermediate\n' };
+    try {
+      await this.#ca.rotate(what);
+    } catch (error) {
+      return { status: 409, body: `${error instanceof Error ? error.message : String(error)}\n` };
+    }
+    return json(this.#ca.status());
+  }
+}
+
+function keysOf(keys: CaKeys): AuthorityOptions['keys'] {
+  if (keys === 'memory') return { store: new MemoryCaStore() };
+  return 'fd' in keys ? { store: new FdCaStore(keys.fd) } : { given: () => readGivenCa(keys.files, systemClock.wallMs()) };
+}
+
+/** Those by which the server is reached: the one it listens on, or all of this machine's. */
+function addressesOf(address: string): string[] {
+  if (address !== '0.0.0.0' && address !== '::') return [address];
+  return Object.values(networkInterfaces()).flatMap((found) => found ?? []).filter(({ family }) => address === '::' || family === 'IPv4').map((found) => found.address);
+}
