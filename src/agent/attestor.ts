@@ -21,29 +21,44 @@ export interface Peer {
 
 export type Attestation = { readonly podId: string; readonly identity: string } | { readonly reason: string };
 
+interface Known {
+  readonly pod: AttestablePod;
+  /** When it was enrolled. */
+  readonly namespace: NamespaceId | undefined;
+}
+
 export class Attestor {
-  readonly #pods = new Map<string, AttestablePod>();
-  readonly #own: NamespaceId | undefined = namespaceAt('/proc/self/ns/net');
+  readonly #known = new Map<string, Known>();
+  readonly #own = namespaceAt('/proc/self/ns/net');
 
   enrol(pod: AttestablePod): void {
-    this.#pods.set(pod.id, pod);
+    this.#known.set(pod.id, { pod, namespace: namespaceAt(pod.netnsPath) });
   }
 
   release(id: string): void {
-    this.#pods.delete(id);
+    this.#known.delete(id);
+  }
+
+  get pods(): readonly AttestablePod[] {
+    return [...this.#known.values()].map(({ pod }) => pod);
   }
 
   identify({ credentials, namespace }: Peer): Attestation {
     if (credentials.pid === 0) return { reason: 'its process is not visible from the agent\'s PID namespace; the agent needs hostPID' };
     if (namespace === undefined) return { reason: 'its process has ended' };
     if (same(namespace, this.#own)) return { reason: 'it is in the network namespace of the node, so it is no pod of its own' };
-    // Paths are looked up each time: a number of a namespace that is gone may be given to the next.
-    const found = [...this.#pods.values()].filter(({ netnsPath }) => same(namespace, namespaceAt(netnsPath)));
-    const [pod] = found;
-    if (pod === undefined) return { reason: 'its network namespace belongs to no enrolled pod' };
-    if (found.length > 1) return { reason: `its network namespace belongs to several pods: ${found.map(({ id }) => id).join(', ')}` };
-    return { podId: pod.id, identity: pod.identity };
+    const found = [...this.#known.values()].filter((known) => same(namespace, known.namespace) && isThere(known));
+    const [first] = found;
+    if (first === undefined) return { reason: 'its network namespace belongs to no enrolled pod' };
+    if (found.length > 1) return { reason: `its network namespace belongs to several pods: ${found.map(({ pod }) => pod.id).join(', ')}` };
+    return { podId: first.pod.id, identity: first.pod.identity };
   }
+}
+
+/** The number of a namespace that is gone may be given to the next. One that can still be looked up is not gone. */
+function isThere({ pod, namespace }: Known): boolean {
+  const now = namespaceAt(pod.netnsPath);
+  return now !== undefined && same(now, namespace);
 }
 
 function same(one: NamespaceId, other: NamespaceId | undefined): boolean {

@@ -60,6 +60,11 @@ export class WorkloadSocket {
     this.#servers.delete(id);
   }
 
+  /** Who is served now. */
+  get pods(): readonly AttestablePod[] {
+    return this.#attestor.pods;
+  }
+
   close(): void {
     this.#listener.close();
     for (const server of this.#servers.values()) server.close('the agent is ending');

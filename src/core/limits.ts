@@ -135,20 +135,24 @@ export const HTTP2_GOAWAY_GRACE_MS = 1_000;
 /** PEM of one certificate signing request: an RSA key of 4096 bits with its names takes 2 KiB. */
 export const CSR_BYTES_MAX: number = 16 * KIB;
 
-/** Connections one pod may have to the workload socket. Envoy takes one, an application one for each of its processes. */
-export const WORKLOAD_API_CONNECTIONS_MAX = 32;
+/**
+ * Connections one pod may have to the workload socket, and streams on each. Envoy takes one connection with a stream for each name it
+ * watches, an application one or two. Together with the size of a request they bound what a pod can make the agent hold: 32 MiB.
+ */
+export const WORKLOAD_API_CONNECTIONS_MAX = 16;
+export const WORKLOAD_API_STREAMS_MAX = 16;
+
+/** One request on the workload socket. Envoy 1.40 sends 60 KiB, most of it the list of its extensions; Istio's adds its metadata. */
+export const WORKLOAD_API_MESSAGE_BYTES_MAX: number = 128 * KIB;
+
+/** What Node may hold of one connection to the workload socket besides (headers, pings, what the client does not read), in MB. */
+export const WORKLOAD_API_SESSION_MB_MAX = 2;
 
 /** Connections of callers that are no pod of this node: each lasts no longer than it takes to be told so. */
 export const WORKLOAD_API_STRANGERS_MAX = 16;
 
 /** How long a refused caller's connection may stay; its next one is attested anew, so a pod that joins meanwhile is recognised. */
 export const WORKLOAD_API_STRANGER_MS = 2_000;
-
-/** Streams on one connection to the workload socket. Envoy opens one for each name it watches. */
-export const WORKLOAD_API_STREAMS_MAX = 64;
-
-/** One request on the workload socket: Envoy sends the list of all its extensions along, about 50 KiB in a full build. */
-export const WORKLOAD_API_MESSAGE_BYTES_MAX: number = 256 * KIB;
 
 /** Names one SDS stream may be subscribed to; the ones that exist are four. */
 export const SDS_NAMES_MAX = 64;
@@ -264,3 +268,6 @@ export const ROOTS_MAX = 10;
 
 /** What a CA keeps: its roots, their keys and what signs; some 4 KiB while the root is being changed. */
 export const CA_STATE_BYTES_MAX: number = 256 * KIB;
+
+/** What an external authorizer may answer: a refusal's page at most. */
+export const EXT_AUTHZ_ANSWER_BYTES_MAX: number = 256 * KIB;

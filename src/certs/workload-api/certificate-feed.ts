@@ -15,7 +15,7 @@ export interface FeedOwner {
 export class CertificateFeed {
   readonly #caller: Caller;
   readonly #unfollow: () => void;
-  readonly #wait: Timer;
+  readonly #wait: Timer | undefined;
 
   constructor(caller: Caller, owner: FeedOwner) {
     this.#caller = caller;
@@ -33,6 +33,6 @@ export class CertificateFeed {
 
   close(): void {
     this.#unfollow();
-    this.#wait.cancel();
+    this.#wait?.cancel();
   }
 }

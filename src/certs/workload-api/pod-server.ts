@@ -6,7 +6,7 @@ import { Server, ServerCredentials, status } from '@grpc/grpc-js';
 import type { ConnectionInjector } from '@grpc/grpc-js';
 import type { Socket } from 'node:net';
 import type { Clock } from '../../core/clock.ts';
-import { WORKLOAD_API_CONNECTIONS_MAX, WORKLOAD_API_MESSAGE_BYTES_MAX, WORKLOAD_API_STREAMS_MAX } from '../../core/limits.ts';
+import { WORKLOAD_API_CONNECTIONS_MAX, WORKLOAD_API_MESSAGE_BYTES_MAX, WORKLOAD_API_SESSION_MB_MAX, WORKLOAD_API_STREAMS_MAX } from '../../core/limits.ts';
 import type { Logger } from '../../core/log.ts';
 import { parseSpiffeId } from '../../core/spiffe.ts';
 import { SecretDiscoveryService } from '../sds/protocol.ts';
@@ -35,6 +35,8 @@ export interface AttestedPod {
 export const SERVER_BOUNDS: Readonly<Record<string, number>> = {
   'grpc.max_concurrent_streams': WORKLOAD_API_STREAMS_MAX,
   'grpc.max_receive_message_length': WORKLOAD_API_MESSAGE_BYTES_MAX,
+  'grpc-node.max_session_memory': WORKLOAD_API_SESSION_MB_MAX,
+  // Statistics of gRPC's own, which nobody could ask for.
   'grpc.enable_channelz': 0,
 };
 

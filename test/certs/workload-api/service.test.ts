@@ -74,7 +74,7 @@ describe.each(['', 'false', 'True'])('with the security header "%s"', (header) =
 
 test('one connection more than a pod may have is closed, and the log says so once', async () => {
   await world.source.issue(IDENTITY);
-  const clients = Array.from({ length: 32 }, () => new WorkloadClient(world.path));
+  const clients = Array.from({ length: 16 }, () => new WorkloadClient(world.path));
   try {
     for (const one of clients) await one.follow('FetchX509SVID').next();
     for (let i = 0; i < 3; i += 1) {
