@@ -1,9 +1,9 @@
 /** The certificate of the control plane's own server, made by its own CA, in the form in which gRPC follows its changes. */
+import { X509Certificate } from 'node:crypto';
 import type { experimental } from '@grpc/grpc-js';
 import type { Authority } from '../certs/authority.ts';
 import type { Clock, Timer } from '../core/clock.ts';
 import type { Logger } from '../core/log.ts';
-import { X509Certificate } from 'node:crypto';
 
 type Provider = Parameters<typeof experimental.createCertificateProviderServerCredentials>[0];
 type Listener = Parameters<Provider['addIdentityCertificateListener']>[0];
@@ -46,7 +46,8 @@ export class ServerCertificate implements Provider {
 
   addIdentityCertificateListener(listener: Listener): void {
     this.#listeners.add(listener);
-    listener(this.#current ?? null);
+    // gRPC takes notice of what it is told once this call has returned.
+    queueMicrotask(() => listener(this.#current ?? null));
   }
 
   removeIdentityCertificateListener(listener: Listener): void {
