@@ -1,6 +1,6 @@
 /**
  * A real Envoy in a pod that has its certificate and roots from the workload socket, both ways of asking. Certificates live for
- * seconds and the root changes, while openssl and curl make requests with mutual TLS: every one is answered.
+ * seconds, intermediate and root of the CA change, while openssl and curl make requests with mutual TLS: every one is answered.
  */
 import { spawn } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
@@ -14,8 +14,14 @@ import { setTimeout } from 'node:timers/promises';
 import { afterEach, beforeAll, beforeEach, expect, test } from 'vitest';
 import { envoyBinary } from '../../bench/peers/foreign.ts';
 import { WorkloadSocket } from '../../src/agent/workload-socket.ts';
+import { Authority } from '../../src/certs/authority.ts';
+import { MemoryCaStore } from '../../src/certs/ca-state.ts';
+import type { WorkloadCertificate } from '../../src/certs/certificate.ts';
+import { Issuer } from '../../src/certs/issuer.ts';
+import { splitCertificates } from '../../src/certs/pem.ts';
+import { verifyChain } from '../../src/certs/verify-chain.ts';
 import { systemClock } from '../../src/core/clock.ts';
-import { RotatingSource } from '../certs/rotating-source.ts';
+import { systemRandom } from '../../src/core/random.ts';
 import { collectingLog } from '../certs/workload-world.ts';
 import type { LogLine } from '../certs/workload-world.ts';
 import { Cluster } from './cluster.ts';
@@ -23,18 +29,24 @@ import type { Host } from './cluster.ts';
 
 const SERVER = 'spiffe://cluster.local/ns/shop/sa/server';
 const CLIENT = 'spiffe://cluster.local/ns/shop/sa/client';
+const HOUR_MS = 3_600_000;
 const STREAM_PORT = 8443;
 const DELTA_PORT = 8444;
-const LIFETIME_MS = 6_000;
-const ROTATIONS = 4;
+const LIFETIME_MS = 8_000;
+/** When a new root signs: after the life of a leaf and the CA's margin. */
+const ROOT_CHANGE_MS = LIFETIME_MS + 10_000;
+const FLOW_MS = ROOT_CHANGE_MS + LIFETIME_MS;
 
 let cluster: Cluster;
 let server: Host;
 let client: Host;
 let directory: string;
-let source: RotatingSource;
+let authority: Authority;
+let issuer: Issuer;
 let lines: LogLine[];
 let socket: WorkloadSocket;
+/** Path of the client's newest `.chain`, `.key` and `.roots`, without the ending. */
+let clientFiles: string;
 let envoy: ChildProcess;
 
 beforeAll(requireEnvoy);
@@ -44,9 +56,12 @@ beforeEach(async () => {
   [server, client] = [cluster.addPod(1, 'server'), cluster.addPod(1, 'client')];
   directory = mkdtempSync(join(tmpdir(), 'orlop-envoy-'));
   chmodSync(directory, 0o711);
-  source = new RotatingSource();
   lines = [];
-  socket = await WorkloadSocket.open(join(directory, 'workload'), { source, clock: systemClock, log: collectingLog(lines) });
+  const log = collectingLog(lines);
+  const lifetimes = { leafMs: LIFETIME_MS, intermediateMs: HOUR_MS, rootMs: HOUR_MS };
+  authority = await Authority.open({ trustDomain: 'cluster.local', lifetimes, keys: { store: new MemoryCaStore() }, clock: systemClock, log });
+  issuer = new Issuer({ ca: authority, clock: systemClock, random: systemRandom, log, lifetimeMs: LIFETIME_MS });
+  socket = await WorkloadSocket.open(join(directory, 'workload'), { source: issuer, clock: systemClock, log });
   socket.enrol({ id: 'shop/server', identity: SERVER, netnsPath: server.netnsPath });
   envoy = startEnvoy();
 });
@@ -54,47 +69,52 @@ beforeEach(async () => {
 afterEach(async () => {
   envoy.kill('SIGKILL');
   socket.close();
+  issuer.close();
+  await authority.close();
   await cluster[Symbol.asyncDispose]();
   rmSync(directory, { recursive: true });
 });
 
-test('its certificate and its roots change while requests flow, and none fails', async () => {
-  await issueClient();
-  await source.issue(SERVER, LIFETIME_MS);
+test('its certificate, the intermediate and the root change while requests flow, and none fails', async () => {
+  const issued: WorkloadCertificate[] = [];
+  issuer.follow((certificate) => {
+    if (certificate.identity === CLIENT) keepForClient(certificate);
+    else if (certificate.serial !== issued.at(-1)?.serial) issued.push(certificate);
+  });
   const complaints = text(envoy.stderr as NodeJS.ReadableStream);
+  for (const identity of [SERVER, CLIENT]) issuer.want(identity);
   await untilServed();
 
   const flow = new AbortController();
   const handshakes = Promise.all([STREAM_PORT, DELTA_PORT].map((port) => keepAsking(port, flow.signal)));
   const kept = keepAlive(STREAM_PORT);
-  const issued: string[] = [];
-  for (let i = 0; i < ROTATIONS; i += 1) {
-    await setTimeout(LIFETIME_MS / 3);
-    if (i === 1) {
-      await source.addRoot();
-      await issueClient();
-      // Whoever has the new root before others show certificates under it loses nothing.
-      await setTimeout(1_000);
-    }
-    issued.push((await source.issue(SERVER, LIFETIME_MS)).serial);
-  }
-  await setTimeout(LIFETIME_MS / 3);
+  await authority.rotate('root');
+  await setTimeout(FLOW_MS / 4);
+  await authority.rotate('intermediate');
+  await setTimeout((FLOW_MS * 3) / 4);
   flow.abort();
   for (const serials of await handshakes) {
     const seen = [...new Set(serials)];
-    expect(seen.slice(-ROTATIONS)).toEqual(issued);
-    expect(serials.length).toBeGreaterThan(ROTATIONS);
+    const shown = issued.slice(issued.findIndex(({ serial }) => serial === seen[0])).slice(0, seen.length);
+    expect(seen).toEqual(shown.map(({ serial }) => serial));
+    expect(seen.length).toBeGreaterThanOrEqual(Math.floor(FLOW_MS / LIFETIME_MS) + 1);
+    expect(new Set(shown.map(rootOf)).size).toBe(2);
   }
   expect(new Set((await kept).trim().split('\n'))).toEqual(new Set(['200 0']));
   envoy.kill('SIGKILL');
   expect(await complaints).not.toMatch(/\[config\]|\[critical\]/);
-  expect(lines).toEqual([]);
-});
+  expect(lines.filter(({ level }) => level !== 'info')).toEqual([]);
+}, 90_000);
 
-/** A client with a certificate under the newest root, which trusts all there are. */
-async function issueClient(): Promise<void> {
-  const { chain, key, roots } = await source.issue(CLIENT);
-  for (const [name, content] of [['chain', chain], ['key', key], ['roots', roots]] as const) writeFileSync(join(directory, `client.${name}`), content, { mode: 0o600 });
+function rootOf({ chain, roots, notAfterMs }: WorkloadCertificate): string {
+  return verifyChain(chain, roots, notAfterMs - 1);
+}
+
+/** Each in files of its own, so that no client reads one while it is written. */
+function keepForClient({ chain, key, roots, serial }: WorkloadCertificate): void {
+  const name = `${join(directory, serial)}-${splitCertificates(roots).length}`;
+  for (const [part, content] of [['chain', chain], ['key', key], ['roots', roots]] as const) writeFileSync(`${name}.${part}`, content, { mode: 0o600 });
+  clientFiles = name;
 }
 
 function startEnvoy(): ChildProcess {
@@ -122,8 +142,8 @@ async function keepAsking(port: number, signal: AbortSignal): Promise<string[]> 
 
 /** One request on a connection of its own, by openssl, which verifies the chain; answers the serial of the certificate shown. */
 async function request(port: number): Promise<string> {
-  const files = ['cert', 'chain', 'key', 'key', 'CAfile', 'roots'].map((word, i) => (i % 2 === 0 ? `-${word}` : join(directory, `client.${word}`)));
-  const args = ['s_client', '-connect', `${server.ipv4}:${port}`, '-verify_return_error', '-ign_eof', ...files];
+  const identity = ['-cert', `${clientFiles}.chain`, '-cert_chain', `${clientFiles}.chain`, '-key', `${clientFiles}.key`];
+  const args = ['s_client', '-connect', `${server.ipv4}:${port}`, '-verify_return_error', '-ign_eof', '-CAfile', `${clientFiles}.roots`, ...identity];
   const child = client.netns.run(() => spawn('openssl', args, { stdio: 'pipe' }));
   child.stdin.end('GET / HTTP/1.1\r\nHost: server\r\nConnection: close\r\n\r\n');
   const [out, err] = await Promise.all([text(child.stdout), text(child.stderr)]);
@@ -133,9 +153,9 @@ async function request(port: number): Promise<string> {
 
 /** Requests by curl on one connection that was made before the first rotation: a line for each, with its status and new connections. */
 async function keepAlive(port: number): Promise<string> {
-  const seconds = Math.floor((ROTATIONS * LIFETIME_MS) / 3 / 1_000);
+  const seconds = Math.floor(FLOW_MS / 1_000);
   const urls = `https://${server.ipv4}:${port}/[0-${seconds * 10}]`;
-  const identity = ['--cert', join(directory, 'client.chain'), '--key', join(directory, 'client.key')];
+  const identity = ['--cert', `${clientFiles}.chain`, '--key', `${clientFiles}.key`];
   // curl knows names of hosts only; that the chain is right is what openssl checks.
   const args = ['-sk', '--http1.1', '--rate', '10/s', '-w', '%{http_code} %{num_connects}\n', '-o', '/dev/null', ...identity, urls];
   const child = client.netns.run(() => spawn('curl', args, { stdio: ['ignore', 'pipe', 'inherit'] }));
