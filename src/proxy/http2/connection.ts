@@ -59,6 +59,7 @@ export abstract class Http2Connection implements TransportOwner, FrameHandler {
   /** The DATA frame being read. */
   #dataStream: Http2Stream | undefined;
   #dataFlags = 0;
+  #dataLength = 0;
   /** The header section being gathered; -1 = none. */
   #sectionStream = -1;
   #sectionEnds = false;
@@ -177,6 +178,7 @@ export abstract class Http2Connection implements TransportOwner, FrameHandler {
 
   padding(bytes: number): void {
     const stream = this.#dataStream;
+    if (bytes === this.#dataLength && (this.#dataFlags & END_STREAM) === 0) this.idleFrame('empty DATA frames');
     if (stream === undefined || stream.dead) this.consumed(bytes);
     else stream.skipped(bytes);
   }
@@ -259,13 +261,17 @@ export abstract class Http2Connection implements TransportOwner, FrameHandler {
     this.streamGone();
   }
 
-  /** End a stream with RST_STREAM; its receiver is told `error`, or nothing when the end is our own. */
+  /**
+   * End a stream with RST_STREAM. The peer made us do it: its receiver is told `error`, and work that is thrown away so is
+   * counted (CVE-2025-8671). Or the end is our own: nobody needs to be told. @throws Http2Error in the first case
+   */
   resetStream(stream: Http2Stream, code: number, error: MeshError | undefined): void {
     if (stream.dead || !this.streams.delete(stream.id)) return;
     this.resetById(stream.id, code);
     if (error === undefined) stream.abandon();
     else stream.die(error);
     this.streamGone();
+    if (error !== undefined) this.idleFrame('streams that had to be reset');
   }
 
   /** Refuse a stream that was never made. */
@@ -341,6 +347,7 @@ export abstract class Http2Connection implements TransportOwner, FrameHandler {
     if (length === 0 && (flags & END_STREAM) === 0) this.idleFrame('empty DATA frames');
     const stream = this.streams.get(streamId);
     this.#dataFlags = flags;
+    this.#dataLength = length;
     this.#dataStream = stream;
     if (stream === undefined) this.#checkAbsent(streamId);
     else if (stream.receiveEnded) this.resetStream(stream, STREAM_CLOSED, new MeshError(this.brokenBy, { reason: 'DATA after the end' }));

@@ -48,6 +48,8 @@ export class Http2Server extends Http2Connection {
   #leaving = false;
   #left = false;
   #grace: Timer | undefined;
+  /** Heads written since the socket was full. */
+  #unreadHeads = 0;
 
   constructor(options: Http2ServerOptions) {
     super('server', options.transport, options.dataplane, options.settings ?? CAPTURED);
@@ -68,6 +70,13 @@ export class Http2Server extends Http2Connection {
     }
     this.#prefaceBytes += taken;
     if (taken < length) super.bytes(buffer.subarray(taken), length - taken);
+  }
+
+  override drained(): void {
+    const held = this.#unreadHeads >= this.settings.streams;
+    this.#unreadHeads = 0;
+    if (held) this.transport.resume();
+    super.drained();
   }
 
   override closed(error: Error | undefined): void {
@@ -98,8 +107,14 @@ export class Http2Server extends Http2Connection {
     this.resetStream(stream, code, undefined);
   }
 
-  writeAnswer(streamId: number, make: (server: Http2Server['encoder']) => Buffer, ended: boolean): boolean {
-    return this.writeSection(streamId, make(this.encoder), ended);
+  /**
+   * Heads are not subject to flow control. A client that has as many unread as it may have streams goes on asking without
+   * reading the answers: it is not read either until they have left (CVE-2019-9517).
+   */
+  writeAnswer(streamId: number, make: (server: Http2Server['encoder']) => Buffer, ended: boolean): void {
+    if (this.writeSection(streamId, make(this.encoder), ended)) return;
+    this.#unreadHeads += 1;
+    if (this.#unreadHeads === this.settings.streams) this.transport.pause();
   }
 
   protected override get lastPeerStream(): number {
@@ -205,6 +220,8 @@ export class Http2Server extends Http2Connection {
     exchange.versionText = 'HTTP/2';
     exchange.error = error;
     exchange.flag(error.kind.flag);
+    // A reset is no status.
+    if (error.code === 'head_too_large') exchange.status = error.kind.status;
     exchange.details = error.code === 'downstream_protocol_error' ? 'http2.violation' : error.kind.details;
     this.dataplane.telemetry.exchangeEnded(exchange, 0);
   }
