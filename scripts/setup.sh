@@ -47,6 +47,7 @@ fi
 
 # Only some tests need them, and say so.
 scripts/h2spec.sh || say "h2spec is missing: the HTTP/2 conformance test will fail"
+scripts/spiffe-client.sh || say "the client on go-spiffe is missing: the test with a foreign Workload API client will fail"
 scripts/envoy.sh || say "Envoy is missing: the tests that have it for a peer will fail"
 
 say "BPF programs"

@@ -1,8 +1,8 @@
 /** The workload socket with callers in network namespaces of their own: everybody gets its own identity, or none. */
 import { spawnSync } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
-import { chmodSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { chmodSync, existsSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { homedir, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { status } from '@grpc/grpc-js';
@@ -59,11 +59,14 @@ function release(pod: Host): void {
   socket.release(`shop/${pod.name}`);
 }
 
-/** What a process in `host` is told, line by line. */
-function ask(host: Host, names: readonly string[], options: { uid?: number; gid?: number } = {}): { next: () => Promise<unknown>; process: ChildProcess } {
-  const process_ = cluster.spawn(host, process.execPath, ['--disable-warning=ExperimentalWarning', CALLER, socket.path, ...names], options);
-  const output = createInterface({ input: process_.stdout as NodeJS.ReadableStream })[Symbol.asyncIterator]();
-  return { next: async () => JSON.parse((await output.next()).value as string) as unknown, process: process_ };
+/** What our own client in `host` is told, line by line. */
+function ask(host: Host, names: readonly string[], options: { uid?: number; gid?: number } = {}): { next: () => Promise<unknown> } {
+  return listen(cluster.spawn(host, process.execPath, ['--disable-warning=ExperimentalWarning', CALLER, socket.path, ...names], options));
+}
+
+function listen(child: ChildProcess): { next: () => Promise<unknown> } {
+  const output = createInterface({ input: child.stdout as NodeJS.ReadableStream })[Symbol.asyncIterator]();
+  return { next: async () => JSON.parse((await output.next()).value as string) as unknown };
 }
 
 describe('a caller in a pod', () => {
@@ -80,6 +83,20 @@ describe('a caller in a pod', () => {
     expect(statSync(socket.path).mode & 0o777).toBe(0o666);
     const { next } = ask(cart, ['default'], { uid: NOBODY, gid: NOBODY });
     expect([await next(), await next()]).toEqual([{ secret: 'default', san: `URI:${CART}` }, { ids: [CART] }]);
+  });
+
+  test('may be go-spiffe, which verifies what it gets', async () => {
+    const binary = join(process.env['XDG_CACHE_HOME'] ?? join(homedir(), '.cache'), 'orlop/bin/spiffe-client');
+    if (!existsSync(binary)) throw new Error(`${binary} is missing; run scripts/spiffe-client.sh`);
+    const { next } = listen(cluster.spawn(cart, binary, [`unix://${socket.path}`]));
+    expect(await next()).toEqual({ id: CART, serial: source.get(CART)?.serial, roots: 1 });
+    const { serial } = await source.issue(CART);
+    expect(await next()).toEqual({ id: CART, serial, roots: 1 });
+    await source.addRoot();
+    expect(await next()).toEqual({ id: CART, serial, roots: 2 });
+    release(cart);
+    expect(await next()).toMatchObject({ error: expect.stringContaining('the pod has left the mesh') as string });
+    expect(await next()).toMatchObject({ error: expect.stringContaining('PermissionDenied') as string });
   });
 
   test('sees its streams end when the pod leaves the mesh, and is a stranger then', async () => {
