@@ -6,6 +6,10 @@ import { SECRET_TYPE_URL, SecretDiscoveryService, unpackSecret } from '../../src
 import type { Any, DeltaDiscoveryRequest, DeltaDiscoveryResponse, DiscoveryRequest, DiscoveryResponse, Secret } from '../../src/certs/sds/protocol.ts';
 import { SpiffeWorkloadAPI } from '../../src/certs/workload-api/protocol.ts';
 
+interface Cancellable {
+  cancel(): void;
+}
+
 type Methods = Readonly<Record<string, (...args: unknown[]) => unknown>>;
 
 /** Messages in the order they came; asking for one that has not come waits for it. The end is an error. */
@@ -56,7 +60,7 @@ export class Incoming<Message> {
 export class SecretClient implements Disposable {
   readonly #client: Client;
   readonly #methods: Methods;
-  readonly #calls: { cancel(): void }[] = [];
+  readonly #calls: Cancellable[] = [];
 
   constructor(path: string) {
     this.#client = open(SecretDiscoveryService, path);
@@ -89,7 +93,7 @@ export class SecretClient implements Disposable {
   }
 
   async fetch(resourceNames: readonly string[], typeUrl = SECRET_TYPE_URL): Promise<DiscoveryResponse> {
-    return unary(this.#client, this.#methods['FetchSecrets'], { resourceNames, typeUrl });
+    return unary(this.#client, this.#methods['FetchSecrets'], this.#calls, { resourceNames, typeUrl });
   }
 
   [Symbol.dispose](): void {
@@ -101,7 +105,7 @@ export class SecretClient implements Disposable {
 export class WorkloadClient implements Disposable {
   readonly #client: Client;
   readonly #methods: Methods;
-  readonly #calls: { cancel(): void }[] = [];
+  readonly #calls: Cancellable[] = [];
   readonly #metadata = new Metadata();
 
   constructor(path: string, header: string | undefined = 'true') {
@@ -117,7 +121,7 @@ export class WorkloadClient implements Disposable {
   }
 
   async fetch(method: 'FetchJWTSVID' | 'ValidateJWTSVID'): Promise<unknown> {
-    return unary(this.#client, this.#methods[method], {}, this.#metadata);
+    return unary(this.#client, this.#methods[method], this.#calls, {}, this.#metadata);
   }
 
   /** Send what is no protobuf message as a request for secrets. */
@@ -152,8 +156,8 @@ function open(service: ServiceDefinition, path: string): Client {
   return new Constructor(`unix:${path}`, credentials.createInsecure(), { 'grpc.use_local_subchannel_pool': 1, 'grpc.default_authority': 'localhost' });
 }
 
-async function unary<Response>(client: Client, method: ((...args: unknown[]) => unknown) | undefined, ...args: unknown[]): Promise<Response> {
+async function unary<Response>(client: Client, method: Methods[string] | undefined, calls: Cancellable[], ...args: unknown[]): Promise<Response> {
   return new Promise((resolve, reject) => {
-    method?.call(client, ...args, (error: ServiceError | null, response: Response) => (error === null ? resolve(response) : reject(error)));
+    calls.push(method?.call(client, ...args, (error: ServiceError | null, response: Response) => (error === null ? resolve(response) : reject(error))) as Cancellable);
   });
 }

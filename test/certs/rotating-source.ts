@@ -23,6 +23,11 @@ export class RotatingSource implements CertificateSource {
     return () => this.#followers.delete(fn);
   }
 
+  /** How many follow. */
+  get followers(): number {
+    return this.#followers.size;
+  }
+
   /** A new certificate with a new key, from the newest root. */
   async issue(identity: string, lifetimeMs = HOUR_MS): Promise<WorkloadCertificate> {
     if (this.#roots.length === 0) await this.addRoot();

@@ -1,9 +1,11 @@
 /** The SPIFFE Workload API, as a client on the socket sees it. */
 import { createPrivateKey, X509Certificate } from 'node:crypto';
+import { once } from 'node:events';
+import { connect } from 'node:net';
 import { status } from '@grpc/grpc-js';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import type { X509BundlesResponse, X509SvidResponse } from '../../../src/certs/workload-api/protocol.ts';
-import { WorkloadClient } from '../grpc-client.ts';
+import { SecretClient, WorkloadClient } from '../grpc-client.ts';
 import { IDENTITY, NEIGHBOUR, TRUST_DOMAIN_ID, WorkloadWorld } from '../workload-world.ts';
 
 let world: WorkloadWorld;
@@ -98,4 +100,42 @@ test('bytes that are no message end their call only', async () => {
   await expect(client.garbage()).rejects.toMatchObject({ code: status.INTERNAL });
   await world.source.issue(IDENTITY);
   expect((await identities.next()).svids).toHaveLength(1);
+  expect(world.source.followers).toBe(1);
 });
+
+test('bytes that are no HTTP/2 end their connection only', async () => {
+  await world.source.issue(IDENTITY);
+  const identities = client.follow<X509SvidResponse>('FetchX509SVID');
+  await identities.next();
+  for (const bytes of ['GET / HTTP/1.1\r\n\r\n', '\0'.repeat(100), 'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\xff\xff\xff\xff\xff\xff\xff\xff\xff']) {
+    const raw = connect(world.path);
+    raw.on('error', () => raw.destroy()).resume().write(bytes, 'latin1');
+    await once(raw, 'close');
+  }
+  await world.source.issue(IDENTITY);
+  expect((await identities.next()).svids).toHaveLength(1);
+  expect(world.connections).toBe(1);
+});
+
+test('callers that go away leave nothing behind', async () => {
+  for (let i = 0; i < 20; i += 1) {
+    const [one, waiting] = [new WorkloadClient(world.path), new SecretClient(world.path)];
+    one.follow('FetchX509SVID');
+    const { ask, incoming } = waiting.stream();
+    ask({ resourceNames: ['default'] });
+    waiting.fetch(['default']).catch(() => undefined);
+    const { removed } = await absent(waiting);
+    expect(removed).toEqual(['none']);
+    one[Symbol.dispose]();
+    waiting[Symbol.dispose]();
+    await incoming.failure();
+  }
+  await expect.poll(() => [world.connections, world.source.followers]).toEqual([0, 0]);
+});
+
+/** A round trip: whatever was asked before has arrived by then. */
+async function absent(secrets: SecretClient): Promise<{ removed: readonly string[] }> {
+  const { ask, incoming } = secrets.delta();
+  ask({ resourceNamesSubscribe: ['none'] });
+  return { removed: (await incoming.next()).removedResources };
+}
