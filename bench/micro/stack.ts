@@ -16,6 +16,7 @@ import type { RequestSink, ResponseSink, Service } from '../../src/proxy/exchang
 import { Inbound } from '../../src/proxy/inbound.ts';
 import { Exchange } from '../../src/proxy/record.ts';
 import { outboundService } from '../../src/proxy/stack.ts';
+import { Identities } from '../../src/proxy/tls/identities.ts';
 import type { Transport } from '../../src/proxy/transport.ts';
 import type { UpstreamCodec, UpstreamConnection, UpstreamOwner } from '../../src/proxy/upstream.ts';
 import type { WorkloadHandle } from '../../src/proxy/workload.ts';
@@ -105,7 +106,11 @@ const dataplane: DataPlane = {
     tcpBytes: () => undefined,
     tcpClosed: () => undefined,
   },
+  identities: new Identities(),
   dialer: {
+    socket: () => {
+      throw new Error('no TLS here');
+    },
     dial: (_target, owner) => {
       setImmediate(() => owner.connected?.());
       return { destroy: () => undefined } as unknown as Transport;
@@ -123,6 +128,7 @@ function pod(id: string, table: WorkloadHandle['table']): WorkloadHandle {
   const handle: WorkloadHandle = {
     id,
     identity: 'spiffe://cluster.local/ns/default/sa/client',
+    baggage: '',
     addresses: ['10.0.0.1'],
     table,
     sockets: { outbound: () => -1, inbound: () => -1 },

@@ -10,7 +10,11 @@ import { DRAIN_DEADLINE_MS } from '../core/limits.ts';
 import { createLogger } from '../core/log.ts';
 import type { LogLevel } from '../core/log-level.ts';
 import type { Logger } from '../core/log.ts';
+import { certificateRoutes } from './certificate-routes.ts';
+import { Certificates } from './certificates.ts';
+import type { CaAddress } from './certificates.ts';
 import { ConfigDir } from '../kube/config-dir.ts';
+import { DEFAULT_MESH_CONFIG } from '../mesh/snapshot.ts';
 import type { Snapshot } from '../mesh/snapshot.ts';
 import { openRedirector } from '../redirect/detect.ts';
 import type { RedirectMode } from '../redirect/detect.ts';
@@ -37,6 +41,10 @@ export interface AgentOptions {
   readonly readyPort: number;
   /** Leave capture in force at the end: pods' new connections then wait for the next agent instead of going out unmeshed. */
   readonly keepRedirect: boolean;
+  /** The mesh's CA; undefined: the agent is its own. */
+  readonly ca: CaAddress | undefined;
+  /** Of workloads' certificates. */
+  readonly certificateLifetimeMs: number;
 }
 
 const CORES_PER_WORKER = 4;
@@ -51,6 +59,7 @@ export class Agent {
   readonly #reconciler: Reconciler;
   readonly #workers: Workers;
   readonly #enrolment: Enrolment;
+  readonly #certificates: Certificates;
   readonly #servers: Server[] = [];
   #appliedVersion = -1;
   #appliedDigest = '';
@@ -58,11 +67,12 @@ export class Agent {
   #swept = false;
   #stopping = false;
 
-  private constructor(options: AgentOptions, log: Logger) {
+  private constructor(options: AgentOptions, config: ConfigDir, certificates: Certificates, log: Logger) {
     this.#options = options;
     this.#log = log;
+    this.#certificates = certificates;
     this.#metrics = new NodeMetrics();
-    this.#config = new ConfigDir(options.config, log);
+    this.#config = config;
     const { redirector, reason } = openRedirector(options.redirect, { node: options.node, objectPath: BPF_OBJECT });
     log.info({ redirect: redirector.kind, reason }, 'capture');
     this.#redirector = redirector;
@@ -81,7 +91,8 @@ export class Agent {
         this.#metrics.workerRestarted(name);
       },
     });
-    this.#enrolment = new Enrolment(options.node, redirector, this.#workers, log);
+    certificates.tell(this.#workers);
+    this.#enrolment = new Enrolment(options.node, redirector, this.#workers, certificates, log);
     this.#reconciler = new Reconciler(redirector, {
       onDrift: (drifts) => {
         this.#metrics.driftRepaired(drifts.length);
@@ -95,8 +106,12 @@ export class Agent {
   static async start(options: AgentOptions): Promise<Agent> {
     const log = createLogger('agent', options.logLevel);
     selfTest();
-    mkdirSync(options.runDirectory, { recursive: true, mode: 0o700 });
-    const agent = new Agent(options, log);
+    // Others may pass through to the workload socket; the admin socket is for root alone.
+    mkdirSync(options.runDirectory, { recursive: true, mode: 0o711 });
+    const config = new ConfigDir(options.config, log);
+    const { ca, certificateLifetimeMs: lifetimeMs, runDirectory } = options;
+    const { trustDomain } = config.snapshot.get()?.mesh ?? DEFAULT_MESH_CONFIG;
+    const agent = new Agent(options, config, await Certificates.open({ ca, trustDomain, lifetimeMs, runDirectory, log }), log);
     await agent.#serve();
     agent.#config.snapshot.follow((snapshot) => {
       if (snapshot !== undefined) agent.#apply(snapshot);
@@ -124,6 +139,7 @@ export class Agent {
     await this.#workers.close();
     this.#redirector.close({ keep: this.#options.keepRedirect });
     this.#enrolment.closeListeners();
+    this.#certificates.close();
     for (const server of this.#servers) server.close();
     for (const server of this.#servers) server.closeAllConnections();
     this.#log.info('ended');
@@ -151,6 +167,7 @@ export class Agent {
       await serveOnSocket(
         {
           '/metrics': metrics,
+          ...certificateRoutes({ identities: () => this.#certificates.states(), pods: () => this.#certificates.pods() }),
           ...adminRoutes({
             snapshot: () => this.#config.snapshot.get(),
             digest: () => this.#appliedDigest,

@@ -11,6 +11,7 @@ import type { Exclusions } from '../redirect/exclusions.ts';
 import { closeListeners, openListeners } from '../redirect/listeners.ts';
 import type { PodListeners, Redirector } from '../redirect/redirector.ts';
 import { Netns } from '../sys/netns.ts';
+import type { Certificates } from './certificates.ts';
 import type { Workers } from './workers.ts';
 
 const RETRY_MS = 1_000;
@@ -34,16 +35,18 @@ export class Enrolment {
   readonly #node: string;
   readonly #redirector: Redirector;
   readonly #workers: Workers;
+  readonly #certificates: Certificates;
   readonly #log: Logger;
   readonly #members = new Map<string, Member>();
   readonly #failures = new Map<string, string>();
   #snapshot: Snapshot | undefined;
   #retry: NodeJS.Timeout | undefined;
 
-  constructor(node: string, redirector: Redirector, workers: Workers, log: Logger) {
+  constructor(node: string, redirector: Redirector, workers: Workers, certificates: Certificates, log: Logger) {
     this.#node = node;
     this.#redirector = redirector;
     this.#workers = workers;
+    this.#certificates = certificates;
     this.#log = log;
   }
 
@@ -107,12 +110,15 @@ export class Enrolment {
       const exclusions = this.#exclusionsOf(workload);
       using netns = Netns.open(netnsPath);
       listeners = openListeners(netns, exclusions);
+      const identity = this.#identityOf(workload);
+      this.#certificates.enrol({ id, identity, netnsPath });
       const originalDst = this.#redirector.enrol({ id, netnsPath, addresses: workload.addresses, exclusions }, listeners);
-      this.#workers.enrol({ id, identity: this.#identityOf(workload), netnsPath, addresses: workload.addresses }, { ...listeners, originalDst });
+      this.#workers.enrol({ id, identity, baggage: baggageOf(workload), netnsPath, addresses: workload.addresses }, { ...listeners, originalDst });
       this.#members.set(id, { workload, key: keyOf(workload), listeners });
       this.#failures.delete(id);
       this.#log.info({ pod: id, redirect: this.#redirector.kind, addresses: workload.addresses }, 'pod enrolled');
     } catch (error) {
+      this.#certificates.release(id);
       if (listeners !== undefined) closeListeners(listeners);
       const reason = error instanceof Error ? error.message : String(error);
       if (this.#failures.get(id) !== reason) this.#log.error({ pod: id, reason }, 'pod could not be enrolled; tried again every second');
@@ -135,6 +141,7 @@ export class Enrolment {
       this.#log.debug({ pod: id, error: String(error) }, 'release');
     }
     this.#workers.release(id);
+    this.#certificates.release(id);
     closeListeners(member.listeners);
     this.#log.info({ pod: id }, 'pod released');
   }
@@ -150,4 +157,15 @@ export class Enrolment {
 /** What a pod's enrolment was made from: when it differs, the pod is enrolled anew. */
 function keyOf({ uid, netnsPath, addresses, annotations }: Workload): string {
   return JSON.stringify([uid, netnsPath, addresses, parseExclusions(annotations).exclusions]);
+}
+
+/** What servers of tunnels learn of a client besides its identity; the keys are ztunnel's. */
+function baggageOf({ namespace, workloadName, name, canonicalName, canonicalRevision }: Workload): string {
+  const entries = [
+    ['k8s.namespace.name', namespace],
+    [workloadName === name ? 'k8s.pod.name' : 'k8s.deployment.name', workloadName],
+    ['service.name', canonicalName],
+    ['service.version', canonicalRevision],
+  ];
+  return entries.map(([key, value = '']) => `${key}=${encodeURIComponent(value)}`).join(',');
 }

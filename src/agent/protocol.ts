@@ -1,4 +1,5 @@
 /** What the main thread and the workers of an agent say to each other. Plain data: everything crosses threads. */
+import type { WorkloadCertificate } from '../certs/certificate.ts';
 import type { Snapshot } from '../mesh/snapshot.ts';
 import type { OriginalDst } from '../redirect/redirector.ts';
 import type { ForwardedLine } from './forward-log.ts';
@@ -9,6 +10,8 @@ export interface EnrolledPod {
   readonly id: string;
   /** SPIFFE id. */
   readonly identity: string;
+  /** W3C baggage. */
+  readonly baggage: string;
   readonly netnsPath: string;
   readonly addresses: readonly string[];
   /** Listening sockets owned by the main thread, for the one worker that accepts this pod's connections. */
@@ -18,6 +21,7 @@ export interface EnrolledPod {
 export interface PodSockets {
   readonly outbound: readonly number[];
   readonly inbound: readonly number[];
+  readonly hbone: readonly number[];
   readonly originalDst: OriginalDst;
 }
 
@@ -25,6 +29,10 @@ export type ToWorker =
   | { readonly type: 'snapshot'; readonly snapshot: Snapshot }
   | { readonly type: 'enrol'; readonly pod: EnrolledPod }
   | { readonly type: 'release'; readonly id: string }
+  /** A new certificate, or new roots. Keys go from the main thread to its workers, and nowhere else. */
+  | { readonly type: 'certificate'; readonly certificate: WorkloadCertificate }
+  /** No pod of the node has this identity any more. */
+  | { readonly type: 'forget'; readonly identity: string }
   | { readonly type: 'collect'; readonly call: number }
   | { readonly type: 'describe'; readonly call: number; readonly id: string }
   | { readonly type: 'drain'; readonly deadlineMs: number };

@@ -6,12 +6,14 @@ import { parentPort, workerData } from 'node:worker_threads';
 import { systemClock } from '../core/clock.ts';
 import type { LogLevel } from '../core/log-level.ts';
 import { systemRandom } from '../core/random.ts';
+import { formatSpiffeId } from '../core/spiffe.ts';
 import { compile, workloadClass } from '../mesh/compile/compile.ts';
 import type { Snapshot } from '../mesh/snapshot.ts';
 import type { Table } from '../mesh/table.ts';
 import type { DataPlane } from '../proxy/dataplane.ts';
 import type { OriginalDestination } from '../proxy/listener.ts';
 import { Pod } from '../proxy/pod.ts';
+import { Identities } from '../proxy/tls/identities.ts';
 import { openOriginalDst } from '../redirect/original-dst.ts';
 import type { OriginalDstLookup } from '../redirect/original-dst.ts';
 import type { OriginalDst } from '../redirect/redirector.ts';
@@ -21,6 +23,7 @@ import { WorkerTelemetry } from '../telemetry/worker-telemetry.ts';
 import { NetnsDialer } from './dialer.ts';
 import { forwardingLogger } from './forward-log.ts';
 import { resolveName } from './names.ts';
+import { NodeAddresses } from './node-addresses.ts';
 import { PodSockets } from './pod-sockets.ts';
 import type { EnrolledPod, FromWorker, ToWorker } from './protocol.ts';
 
@@ -43,6 +46,8 @@ class DataPlaneWorker {
   readonly #pods = new Map<string, Held>();
   readonly #workloads = new Map<string, Pod>();
   readonly #lookups = new Map<string, OriginalDstLookup>();
+  readonly #identities = new Identities();
+  readonly #nodeAddresses = new NodeAddresses(systemClock);
   readonly #telemetry: WorkerTelemetry;
   readonly #dataplane: DataPlane;
   #snapshot: Snapshot | undefined;
@@ -60,7 +65,9 @@ class DataPlaneWorker {
       log: this.#log,
       telemetry: this.#telemetry,
       dialer: new NetnsDialer(),
+      identities: this.#identities,
       resolve: resolveName,
+      nodeAddresses: () => this.#nodeAddresses.present,
       workloads: this.#workloads,
       draining: () => this.#draining,
     };
@@ -76,6 +83,12 @@ class DataPlaneWorker {
         return;
       case 'release':
         this.#release(message.id);
+        return;
+      case 'certificate':
+        this.#identities.set(message.certificate);
+        return;
+      case 'forget':
+        this.#identities.forget(message.identity);
         return;
       case 'collect':
         say({ type: 'answer', call: message.call, value: this.#telemetry.collect() });
@@ -97,7 +110,22 @@ class DataPlaneWorker {
       const table = this.#tableOf(pod.id);
       if (table !== undefined) pod.update(table);
     }
+    this.#endTunnels(snapshot);
     say({ type: 'applied', version: snapshot.version });
+  }
+
+  /** A pod that is gone answers nothing, and its address may be another's now: tunnels to it end, and what was in them is tried elsewhere. */
+  #endTunnels({ workloads, mesh }: Snapshot): void {
+    const there = new Map<string, string>();
+    for (const { addresses, namespace, serviceAccount } of workloads) {
+      for (const address of addresses) there.set(address, formatSpiffeId({ trustDomain: mesh.trustDomain, namespace, serviceAccount }));
+    }
+    for (const { pod } of this.#pods.values()) {
+      pod.retainTunnels((address, identities) => {
+        const identity = there.get(address);
+        return identity !== undefined && identities.includes(identity);
+      });
+    }
   }
 
   #tableOf(id: string): Table | undefined {
@@ -117,19 +145,20 @@ class DataPlaneWorker {
     }
   }
 
-  async #enrol({ id, identity, netnsPath, addresses, listeners }: EnrolledPod): Promise<void> {
+  async #enrol({ id, identity, baggage, netnsPath, addresses, listeners }: EnrolledPod): Promise<void> {
     try {
       this.#release(id);
       const table = this.#tableOf(id);
       if (table === undefined) throw new Error('no configuration for this pod');
       const sockets = new PodSockets(netnsPath);
-      const pod = new Pod({ id, identity, addresses, table, sockets, dataplane: this.#dataplane });
+      const pod = new Pod({ id, identity, baggage, addresses, table, sockets, dataplane: this.#dataplane });
       this.#pods.set(id, { pod, sockets });
       this.#workloads.set(id, pod);
       if (listeners !== undefined) {
         const lookup = this.#lookup(listeners.originalDst);
         for (const fd of listeners.outbound) await pod.listen(dup(fd), 'outbound', outbound(lookup));
         for (const fd of listeners.inbound) await pod.listen(dup(fd), 'inbound', inbound(lookup));
+        for (const fd of listeners.hbone) await pod.listenForTunnels(dup(fd));
       }
       say({ type: 'enrolled', id });
     } catch (error) {

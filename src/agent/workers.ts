@@ -4,6 +4,7 @@
  * listening sockets.
  */
 import { Worker } from 'node:worker_threads';
+import type { WorkloadCertificate } from '../certs/certificate.ts';
 import type { Logger } from '../core/log.ts';
 import type { Snapshot } from '../mesh/snapshot.ts';
 import type { WorkerCounts } from '../telemetry/worker-telemetry.ts';
@@ -47,6 +48,7 @@ export class Workers {
   readonly #options: WorkersOptions;
   readonly #threads: Thread[] = [];
   readonly #pods = new Map<string, Membership>();
+  readonly #certificates = new Map<string, WorkloadCertificate>();
   #snapshot: Snapshot | undefined;
   #closing = false;
 
@@ -67,6 +69,18 @@ export class Workers {
     const membership = { pod, sockets, owner: this.#pods.get(id)?.owner ?? this.#leastLoaded() };
     this.#pods.set(id, membership);
     for (const thread of this.#threads) thread.say({ type: 'enrol', pod: podFor(thread.index, membership) });
+  }
+
+  /** Give all workers a certificate that is new, and those that come later too. */
+  certify(certificate: WorkloadCertificate): void {
+    this.#certificates.set(certificate.identity, certificate);
+    for (const thread of this.#threads) thread.say({ type: 'certificate', certificate });
+  }
+
+  /** No pod has the identity any more. */
+  forget(identity: string): void {
+    if (!this.#certificates.delete(identity)) return;
+    for (const thread of this.#threads) thread.say({ type: 'forget', identity });
   }
 
   release(id: string): void {
@@ -122,6 +136,7 @@ export class Workers {
     const thread = this.#thread(index, delayMs);
     this.#threads[index] = thread;
     if (this.#snapshot !== undefined) thread.say({ type: 'snapshot', snapshot: this.#snapshot });
+    for (const certificate of this.#certificates.values()) thread.say({ type: 'certificate', certificate });
     for (const membership of this.#pods.values()) thread.say({ type: 'enrol', pod: podFor(index, membership) });
   }
 

@@ -2,12 +2,17 @@
 import { existsSync, statSync } from 'node:fs';
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { Agent } from '../agent/agent.ts';
+import type { CaAddress } from '../agent/certificates.ts';
 import type { LogLevel } from '../core/log-level.ts';
+import { parseDuration } from '../mesh/duration.ts';
 import type { RedirectMode } from '../redirect/detect.ts';
 
 /** sysexits.h: the command line is wrong; something the agent needs is not there. */
 const EX_USAGE = 64;
 const EX_UNAVAILABLE = 69;
+
+const DAY_MS = 86_400_000;
+const CA_SERVER_NAME = 'orlop-control.orlop-system.svc';
 
 interface Flags {
   config: string;
@@ -20,6 +25,11 @@ interface Flags {
   metricsPort: number;
   readyPort: number;
   keepRedirect?: boolean;
+  caAddress?: string;
+  caServerName: string;
+  caRoots?: string;
+  caToken?: string;
+  certificateLifetime: number;
 }
 
 export function agentCommand(): Command {
@@ -34,6 +44,11 @@ export function agentCommand(): Command {
     .addOption(new Option('--log-level <level>', 'of the agent\'s own log').choices(['debug', 'info', 'warn', 'error', 'silent']).default('info'))
     .option('--metrics-port <port>', 'Prometheus metrics', port, 15_020)
     .option('--ready-port <port>', 'readiness', port, 15_021)
+    .option('--ca-address <host:port>', 'CA of the mesh (orlop control); without it the agent is its own, and no other node trusts its pods')
+    .option('--ca-server-name <dns>', 'name in the CA\'s certificate', CA_SERVER_NAME)
+    .option('--ca-roots <file>', 'roots to trust the CA by, PEM (orlop control --roots-out)')
+    .option('--ca-token <file>', 'token by which the CA knows this node')
+    .option('--certificate-lifetime <duration>', 'of workloads\' certificates; renewed at half of it', duration, DAY_MS)
     .option('--keep-redirect', 'leave capture in force when the agent ends, for the next one')
     .action(async (flags: Flags) => {
       await run(flags);
@@ -43,6 +58,10 @@ export function agentCommand(): Command {
 async function run(flags: Flags): Promise<void> {
   if (!existsSync(flags.config) || !statSync(flags.config).isDirectory()) {
     fail(EX_USAGE, `--config ${flags.config} is not a directory; give one with Kubernetes and Istio YAML files`);
+    return;
+  }
+  if (flags.caAddress !== undefined && (flags.caRoots === undefined || flags.caToken === undefined)) {
+    fail(EX_USAGE, '--ca-address needs --ca-roots and --ca-token: the roots to trust the CA by, and the token of this node');
     return;
   }
   let agent: Agent;
@@ -58,6 +77,8 @@ async function run(flags: Flags): Promise<void> {
       metricsPort: flags.metricsPort,
       readyPort: flags.readyPort,
       keepRedirect: flags.keepRedirect === true,
+      ca: caOf(flags),
+      certificateLifetimeMs: flags.certificateLifetime,
     });
   } catch (error) {
     fail(EX_UNAVAILABLE, error instanceof Error ? error.message : String(error));
@@ -74,9 +95,19 @@ async function run(flags: Flags): Promise<void> {
   process.on('SIGINT', end);
 }
 
+function caOf({ caAddress: address, caServerName: serverName, caRoots: rootsFile, caToken: tokenFile }: Flags): CaAddress | undefined {
+  return address === undefined || rootsFile === undefined || tokenFile === undefined ? undefined : { address, serverName, rootsFile, tokenFile };
+}
+
 function fail(code: number, message: string): void {
   process.stderr.write(`orlop agent: ${message}\n`);
   process.exit(code);
+}
+
+function duration(text: string): number {
+  const ms = parseDuration(text);
+  if (ms === undefined || ms < 1000) throw new InvalidArgumentError('a duration of 1s or more, like 24h.');
+  return ms;
 }
 
 function count(text: string): number {

@@ -55,9 +55,15 @@ export const ERRORS = Object.freeze({
   ext_authz_denied: kind(403, 'UAEX', 'downstream', 'ext_authz_denied', 'The external authorizer refused the request; status, headers and body are its own.'),
   ext_authz_error: kind(403, 'UAEX', 'mesh', 'ext_authz_error', 'The external authorizer could not be asked, and its provider does not fail open; the status is its statusOnError.'),
   ext_authz_body_too_large: kind(413, '-', 'downstream', 'request_payload_too_large', 'The body is larger than includeRequestBodyInCheck.maxRequestBytes of the external authorizer.'),
+  mtls_required: kind(403, 'NR', 'downstream', 'filter_chain_not_found', 'A PeerAuthentication demands mutual TLS here, and the connection is plaintext.'),
+  rbac_denied: kind(403, '-', 'downstream', 'rbac_access_denied_matched_policy[none]', 'The AuthorizationPolicies of the workload do not allow this.'),
   workload_overloaded: kind(503, 'OM', 'mesh', 'overload', 'This workload has as many connections or buffered bytes as one workload may have.'),
   draining: kind(503, 'LR', 'mesh', 'local_reset', 'The agent is shutting down.'),
   worker_lost: kind(503, 'LR', 'mesh', 'local_reset', 'The worker that carried this exchange ended.'),
+  tunnel_bad_request: kind(400, 'DPE', 'downstream', 'hbone.bad_request', 'The tunnel was asked for something else than CONNECT to the pod it leads to.'),
+  tunnel_port_refused: kind(503, '-', 'downstream', 'hbone.port_refused', 'The tunnel was asked for a port that belongs to the agent.'),
+  tunnel_closed: kind(0, '-', 'downstream', 'hbone.closed', 'The other end of a tunnelled connection closed it.'),
+  tunnel_reset: kind(0, '-', 'downstream', 'hbone.reset', 'The other end of a tunnelled connection reset it.'),
   internal: kind(500, 'LR', 'mesh', 'internal_error', 'The agent failed on this exchange; its log has the reason.'),
 } satisfies Record<string, ErrorKind>);
 
@@ -68,6 +74,8 @@ export interface MeshErrorContext {
   at?: string;
   /** What exactly: the limit that was hit, the byte that was wrong, the errno. */
   reason?: string;
+  /** For the access log, where it says more than the kind's own. */
+  details?: string;
   cause?: unknown;
 }
 
@@ -79,6 +87,8 @@ export class MeshError extends Error {
   readonly code: ErrorCode;
   readonly at: string | undefined;
   readonly reason: string | undefined;
+  /** Value of %RESPONSE_CODE_DETAILS%. */
+  readonly details: string;
 
   constructor(code: ErrorCode, context: MeshErrorContext = {}) {
     const { stackTraceLimit } = Error;
@@ -89,6 +99,7 @@ export class MeshError extends Error {
     this.code = code;
     this.at = context.at;
     this.reason = context.reason;
+    this.details = context.details ?? ERRORS[code].details;
   }
 
   get kind(): ErrorKind {

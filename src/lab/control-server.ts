@@ -79,12 +79,12 @@ export class ControlServer {
       case '/status': return supervisor.status();
       case '/apply': return supervisor.apply(await text(request), options);
       case '/delete': return supervisor.remove(await text(request), options);
-      case '/agent': {
-        const action = url.searchParams.get('action') ?? '';
-        if (!AGENT_ACTIONS.includes(action as AgentAction)) throw new LabError(`"${action}" is not something an agent can be told; use ${AGENT_ACTIONS.join(', ')}`);
-        await supervisor.actOnAgent(url.searchParams.get('node') ?? '', action as AgentAction);
+      case '/agent':
+        await supervisor.actOnAgent(url.searchParams.get('node') ?? '', actionOf(url));
         return {};
-      }
+      case '/control':
+        await supervisor.actOnControl(actionOf(url));
+        return {};
       case '/down':
         this.#options.onDown();
         return { pid: process.pid };
@@ -103,4 +103,10 @@ export class ControlServer {
       if (this.#options.tied && this.#followers.size === 0) this.#options.onDown();
     });
   }
+}
+
+function actionOf(url: URL): AgentAction {
+  const action = url.searchParams.get('action') ?? '';
+  if (!AGENT_ACTIONS.includes(action as AgentAction)) throw new LabError(`"${action}" is not something it can be told; use ${AGENT_ACTIONS.join(', ')}`);
+  return action as AgentAction;
 }

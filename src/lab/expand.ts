@@ -10,13 +10,13 @@ import { readContainers } from './container.ts';
 import type { PodFacts } from './container.ts';
 import { readService } from './service.ts';
 import { podKey } from './world.ts';
-import type { AgentSpec, LabNode, LabPod, LabService, World } from './world.ts';
+import type { AgentSpec, ControlSpec, LabNode, LabPod, LabService, World } from './world.ts';
 
 const EXTERNAL_ANNOTATION = 'lab.orlop.io/external';
 const LAB_NAME = /^[a-z][a-z0-9]{0,14}$/;
 const OBJECT_NAME = /^[a-z0-9]([-a-z0-9.]{0,61}[a-z0-9])?$/;
 /** Files of the lab's own in its run directory, where each node has a directory of its name. */
-const RESERVED_NODE_NAMES = new Set(['config', 'pods', 'logs']);
+const RESERVED_NODE_NAMES = new Set(['ca', 'config', 'pods', 'logs']);
 const REPLICAS_MAX = 100;
 
 export interface ExpandOptions {
@@ -79,6 +79,7 @@ export function expand(documents: readonly SourceDocument[], options: ExpandOpti
     namespaces: [...new Set([...declared, ...pods.pods.map((pod) => pod.namespace), ...services.map((service) => service.namespace)])],
     hosts: readHosts(spec.get('hosts'), pods.pods),
     agent: readAgent(spec.get('agent'), options),
+    control: readControl(spec.get('control')),
   };
 }
 
@@ -104,6 +105,10 @@ function readAgent(field: Field, { noAgent = false, redirect }: ExpandOptions): 
     redirect: redirect ?? field.get('redirect').oneOf(['auto', 'iptables', 'ebpf']) ?? 'auto',
     args: field.get('args').strings(),
   };
+}
+
+function readControl(field: Field): ControlSpec {
+  return { lifetime: field.get('certificateLifetime').optionalString() ?? '24h', args: field.get('args').strings() };
 }
 
 /** spec.hosts: addresses, or names of pods whose addresses they mean. */

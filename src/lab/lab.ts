@@ -172,6 +172,11 @@ export class Lab implements AsyncDisposable {
     };
   }
 
+  /** The CA that the agents share, to be disturbed. */
+  async control(action: AgentAction): Promise<void> {
+    await this.#control.call('POST', '/control', { query: { action } });
+  }
+
   /** Poll until `condition` holds for the lab's status; throws LabError when it does not in time. */
   async until(condition: (status: LabStatus) => boolean, options: { what: string; timeoutMs?: number }): Promise<LabStatus> {
     const deadline = Date.now() + (options.timeoutMs ?? UP_TIMEOUT_MS);

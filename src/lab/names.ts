@@ -47,6 +47,19 @@ export class LabPaths {
     return `${this.root}/config`;
   }
 
+  /** Tokens of the nodes, and the public roots; keys are in no file. */
+  get caDirectory(): string {
+    return `${this.root}/ca`;
+  }
+
+  get roots(): string {
+    return `${this.caDirectory}/roots.pem`;
+  }
+
+  get controlLog(): string {
+    return `${this.logs}/control.log`;
+  }
+
   get logs(): string {
     return `${this.root}/logs`;
   }

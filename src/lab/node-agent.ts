@@ -31,8 +31,8 @@ export class NodeAgent {
   #ready = false;
   #timer: NodeJS.Timeout | undefined;
 
-  constructor(options: { world: World; paths: LabPaths; node: LabNode; onChange(): void }) {
-    const { world, paths, node } = options;
+  constructor(options: { world: World; paths: LabPaths; node: LabNode; caArgs: readonly string[]; onChange(): void }) {
+    const { world, paths, node, caArgs } = options;
     this.node = node;
     this.#netns = Netns.open(`${NETNS_DIRECTORY}/${node.netns}`);
     this.#runDirectory = `${paths.root}/${node.name}`;
@@ -41,7 +41,7 @@ export class NodeAgent {
     mkdirSync(dirname(paths.nodeResolver(node.name)), { recursive: true });
     writeFileSync(paths.nodeResolver(node.name), `nameserver ${node.bridge.ipv4}\n`);
     const argv = [
-      ORLOP, 'agent', '--config', paths.config, '--node', node.name, '--run-dir', this.#runDirectory, '--redirect', world.agent.redirect, ...world.agent.args,
+      ORLOP, 'agent', '--config', paths.config, '--node', node.name, '--run-dir', this.#runDirectory, '--redirect', world.agent.redirect, ...caArgs, ...world.agent.args,
     ];
     this.#process = new Supervised({
       argv: inCgroup(makeCgroup(world.name, `agent-${node.name}`), withResolver(paths.nodeResolver(node.name), argv)),

@@ -18,6 +18,8 @@ export interface SupervisedOptions {
   logPath: string;
   /** Network namespace it is born in; absent when argv enters one. */
   netns?: Netns;
+  /** Descriptors it gets besides, from number 3 on. */
+  inherited?: readonly number[];
   onChange(): void;
 }
 
@@ -81,9 +83,9 @@ export class Supervised {
 
   /** Resolves when the process has ended, with how. */
   async #runOnce(): Promise<string> {
-    const { argv: [command = '', ...args], env, cwd, logPath, netns } = this.#options;
+    const { argv: [command = '', ...args], env, cwd, logPath, netns, inherited = [] } = this.#options;
     const log = openSync(logPath, 'a');
-    const start = (): ChildProcess => spawn(command, args, { cwd, env, stdio: ['ignore', log, log] });
+    const start = (): ChildProcess => spawn(command, args, { cwd, env, stdio: ['ignore', log, log, ...inherited] });
     const child = netns === undefined ? start() : netns.run(start);
     closeSync(log);
     this.#child = child;

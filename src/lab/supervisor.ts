@@ -11,6 +11,7 @@ import { LiveObjects } from './live-objects.ts';
 import { generatedObjects } from './manifests.ts';
 import { LabPaths, NETNS_DIRECTORY } from './names.ts';
 import { applyServiceRules, makeNodes } from './network.ts';
+import { MeshControl } from './mesh-control.ts';
 import { NodeAgent } from './node-agent.ts';
 import { RunningPod } from './running-pod.ts';
 import type { LabState } from './clean.ts';
@@ -32,6 +33,7 @@ export class Supervisor {
   readonly #objects: LiveObjects;
   readonly #pods: RunningPod[] = [];
   readonly #agents: NodeAgent[] = [];
+  #control: MeshControl | undefined;
   readonly #dns: DnsServer[] = [];
   #zone: Zone;
   #settling: NodeJS.Timeout | undefined;
@@ -89,6 +91,11 @@ export class Supervisor {
     await agent.act(action);
   }
 
+  async actOnControl(action: AgentAction): Promise<void> {
+    if (this.#control === undefined) throw new LabError(`the lab ${this.world.name} runs no agents, and so no control; bring it up without --no-agent`);
+    await this.#control.act(action);
+  }
+
   /** End agents, then pods; the kernel objects are removed by cleanLab. */
   async stop(): Promise<void> {
     this.#stopping = true;
@@ -97,15 +104,21 @@ export class Supervisor {
     clearTimeout(this.#settling);
     await this.#writing;
     await Promise.all(this.#agents.map((agent) => agent.stop()));
+    await this.#control?.stop();
     await Promise.all(this.#pods.map((pod) => pod.stop()));
     await Promise.all(this.#dns.map((server) => server.close()));
     for (const agent of this.#agents) agent.close();
+    this.#control?.close();
   }
 
   async #bringUp(): Promise<void> {
     const { world } = this;
     this.#step(`network: ${world.nodes.map((node) => `${node.name} ${node.address.ipv4}`).join(', ')}`);
     await makeNodes(world);
+    if (world.agent.enabled) {
+      this.#control = new MeshControl(world, this.paths);
+      this.#control.start();
+    }
     for (const node of world.nodes) {
       this.#dns.push(await DnsServer.start({ netnsPath: `${NETNS_DIRECTORY}/${node.netns}`, address: node.bridge.ipv4, zone: () => this.#zone }));
     }
@@ -114,7 +127,8 @@ export class Supervisor {
     this.#objects.putUserObjects(this.#documents);
     await this.#publish();
     if (this.#stopping) return;
-    if (world.agent.enabled) this.#startAgents();
+    if (world.agent.enabled) await this.#startAgents();
+    if (this.#stopping) return;
     this.#step(`processes: ${world.pods.map((pod) => pod.name).join(', ')}`);
     for (const pod of this.#pods) pod.start();
     await this.#untilReady();
@@ -135,10 +149,13 @@ export class Supervisor {
     this.#pods.sort((a, b) => (order.get(a.pod) ?? 0) - (order.get(b.pod) ?? 0));
   }
 
-  #startAgents(): void {
+  async #startAgents(): Promise<void> {
+    const control = this.#control as MeshControl;
+    await control.ready();
+    if (this.#stopping) return;
     this.#step(`agents: one per node, redirect ${this.world.agent.redirect}`);
     for (const node of this.world.nodes) {
-      const agent = new NodeAgent({ world: this.world, paths: this.paths, node, onChange: () => undefined });
+      const agent = new NodeAgent({ world: this.world, paths: this.paths, node, caArgs: control.agentArgs(node.name), onChange: () => undefined });
       this.#agents.push(agent);
       agent.start();
     }

@@ -99,6 +99,14 @@ export interface World {
   /** Names outside the cluster: addresses each. */
   hosts: Record<string, string[]>;
   agent: AgentSpec;
+  control: ControlSpec;
+}
+
+/** The CA that the agents share. */
+export interface ControlSpec {
+  /** Of workloads' certificates, as a duration (`24h`). */
+  lifetime: string;
+  args: string[];
 }
 
 /** `namespace/name`, how everything inside the lab calls a pod. */

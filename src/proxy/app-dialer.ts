@@ -1,14 +1,13 @@
 /** The upstream of an opaque inbound connection: the pod's own application, which sees the client's address. */
 import { hostPort } from '../core/address.ts';
 import { CONNECT_TIMEOUT_MS, TCP_IDLE_TIMEOUT_MS } from '../core/limits.ts';
+import type { MeshError } from '../core/errors.ts';
+import { OpaqueWatch } from './opaque-watch.ts';
 import type { DataPlane } from './dataplane.ts';
 import { Dial } from './dial.ts';
-import type { Lease, OpaqueAttempt, OpaqueDialer, OpaqueOutcome, OpaqueTarget } from './opaque.ts';
+import type { OpaqueAttempt, OpaqueDialer, OpaqueOutcome, OpaqueTarget } from './opaque.ts';
 import type { Exchange } from './record.ts';
 import type { WorkloadHandle } from './workload.ts';
-
-/** The application limits nothing but time: what clients may do is their side's business. */
-const APP_LEASE: Lease = Object.freeze({ idleTimeoutMs: TCP_IDLE_TIMEOUT_MS, release: () => undefined });
 
 export class AppDialer implements OpaqueDialer {
   readonly #workload: WorkloadHandle;
@@ -20,6 +19,11 @@ export class AppDialer implements OpaqueDialer {
   }
 
   connect(exchange: Exchange, _target: OpaqueTarget, outcome: OpaqueOutcome): OpaqueAttempt {
+    const fault = this.#workload.admission.judgeOpaque(exchange.connection);
+    return fault === undefined ? this.#dial(exchange, outcome) : this.#refuse(fault, outcome);
+  }
+
+  #dial(exchange: Exchange, outcome: OpaqueOutcome): OpaqueAttempt {
     const { destinationAddress: address, destinationPort: port, remoteAddress: clientAddress } = exchange.connection;
     exchange.attempts += 1;
     exchange.upstreamAddress = hostPort(address, port);
@@ -27,9 +31,17 @@ export class AppDialer implements OpaqueDialer {
     return new Dial(this.#dataplane, { workload: this.#workload, direction: 'inbound', address, port, clientAddress, security: undefined }, CONNECT_TIMEOUT_MS, {
       dialled: (transport) => {
         exchange.upstreamLocalAddress = hostPort(transport.localAddress, transport.localPort);
-        outcome.dialled(transport, APP_LEASE);
+        const watch = new OpaqueWatch(exchange, transport);
+        // The application limits nothing but time: what clients may do is their side's business.
+        outcome.dialled(transport, { idleTimeoutMs: TCP_IDLE_TIMEOUT_MS, release: () => watch.stop() });
       },
       unreachable: (error) => outcome.unreachable(error),
     });
+  }
+
+  /** In a later turn: the caller has not got the attempt yet. */
+  #refuse(error: MeshError, outcome: OpaqueOutcome): OpaqueAttempt {
+    const timer = this.#dataplane.clock.after(0, () => outcome.unreachable(error));
+    return { cancel: () => timer.cancel() };
   }
 }

@@ -3,6 +3,7 @@ import type { Clock } from '../core/clock.ts';
 import type { Logger } from '../core/log.ts';
 import type { Random } from '../core/random.ts';
 import type { Telemetry } from '../telemetry/telemetry.ts';
+import type { Identities } from './tls/identities.ts';
 import type { Dialer } from './upstream.ts';
 import type { WorkloadHandle } from './workload.ts';
 
@@ -12,8 +13,12 @@ export interface DataPlane {
   readonly log: Logger;
   readonly telemetry: Telemetry;
   readonly dialer: Dialer;
+  /** Certificates of the node's workloads. */
+  readonly identities: Identities;
   /** Addresses of a name, for clusters that are discovered by DNS. Rejects when it cannot be resolved. */
   readonly resolve: (name: string) => Promise<readonly string[]>;
+  /** Addresses of the node itself, which the kubelet's probes come from. */
+  readonly nodeAddresses: () => ReadonlySet<string>;
   /** The enrolled pods of this node, by `ns/name`. */
   readonly workloads: ReadonlyMap<string, WorkloadHandle>;
   /** True while the agent ends: answers then say `Connection: close`. */

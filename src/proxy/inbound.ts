@@ -17,8 +17,11 @@ import type { DataPlane } from './dataplane.ts';
 import { Endpoint } from './endpoint.ts';
 import type { RequestSink, ResponseSink, Service } from './exchange.ts';
 import type { RequestHead } from './head.ts';
+import { authorize } from './layers/authorize.ts';
 import { stack } from './layers/layer.ts';
+import { normalizedPath } from './layers/normalize-path.ts';
 import { observe } from './layers/observe.ts';
+import { peerAuthentication } from './layers/peer-authentication.ts';
 import { requestId } from './layers/request-id.ts';
 import { rescue } from './layers/rescue.ts';
 import { retry } from './layers/retry.ts';
@@ -70,6 +73,12 @@ export class Inbound {
         rescue(log),
         // A client outside the mesh may have sent none.
         requestId(random),
+        // Before anything looks at the request: who has not proved who it is may only be a probe.
+        peerAuthentication(workload.admission),
+        // One spelling of the path for every policy below, and for the application.
+        normalizedPath,
+        // After the tokens, which rules may ask for.
+        authorize(workload.admission),
         // Innermost: repeats only what the application cannot have seen.
         retry(APP_RETRY, { clock, random, buffers, budget: () => app.budget }),
       ],

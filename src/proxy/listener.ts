@@ -9,6 +9,7 @@
 import { createServer } from 'node:net';
 import type { Server } from 'node:net';
 import { LISTEN_BACKLOG, WORKLOAD_CONNECTIONS_MAX } from '../core/limits.ts';
+import { INBOUND_PORT, OUTBOUND_PORT } from '../core/ports.ts';
 import { STRANGER } from './connection.ts';
 import type { Connection, Peer } from './connection.ts';
 import type { DataPlane } from './dataplane.ts';
@@ -45,7 +46,7 @@ export interface ListenerOptions {
 }
 
 /** Ports that capture leads to. A connection that meant to go to one of them on the pod itself would go round in a circle. */
-const CAPTURE_PORTS = new Set([15001, 15006]);
+const CAPTURE_PORTS = new Set([OUTBOUND_PORT, INBOUND_PORT]);
 
 export class CaptureListener {
   readonly #options: ListenerOptions;

@@ -12,6 +12,12 @@ import type { Transport, TransportOwner } from './transport.ts';
 
 /** What the data plane does with the connections of one direction of one pod. */
 export interface ConnectionHandler {
+  /** Why it is not taken at all; it is then reset before a byte of it is read. */
+  fault(connection: Connection): MeshError | undefined;
+  /** Take note of one that is taken, for as long as it lasts; what is returned ends that. */
+  accepted(connection: Connection, transport: Transport): () => void;
+  /** May its upstream be dialled before it is known whether it speaks HTTP? */
+  mayBeOpaque(connection: Connection): boolean;
   /** Protocol of the port the connection meant to go to; `sniff` when undeclared. */
   protocol(connection: Connection): Protocol;
   /** Remember that the server of this port speaks first, so that the next connection need not find out. */
@@ -24,7 +30,16 @@ export interface ConnectionHandler {
 
 /** Take a connection in; `onClosed` is called once, whatever it turns out to speak. */
 export function receive(transport: Transport, connection: Connection, handler: ConnectionHandler, dataplane: DataPlane, onClosed: () => void): void {
-  const newcomer = new Newcomer(transport, connection, handler, onClosed);
+  if (handler.fault(connection) !== undefined) {
+    transport.reset();
+    onClosed();
+    return;
+  }
+  const leave = handler.accepted(connection, transport);
+  const newcomer = new Newcomer(transport, connection, handler, () => {
+    leave();
+    onClosed();
+  });
   transport.owner = newcomer;
   newcomer.begin(dataplane);
 }
@@ -59,7 +74,7 @@ class Newcomer implements TransportOwner, OpaqueObserver {
     // that speak at once; it delays only the first connection to such a port.
     if (this.#protocol === 'sniff') {
       this.#silence = dataplane.clock.after(DETECT_SILENCE_MS, () => {
-        if (!this.#decided) this.#dialEarly();
+        if (!this.#decided && this.#handler.mayBeOpaque(this.#connection)) this.#dialEarly();
       });
     }
     this.#deadline = dataplane.clock.coarse(HEAD_TIMEOUT_MS, () => {

@@ -112,7 +112,7 @@ export class OpaqueSession implements TransportOwner, OpaqueOutcome {
   unreachable(error: MeshError): void {
     this.#exchange.error = error;
     this.#exchange.flag(error.kind.flag);
-    this.#exchange.details = error.kind.details;
+    this.#exchange.details = error.details;
     this.#over = true;
     this.#observer.failed(error);
     this.#client?.reset();

@@ -3,10 +3,12 @@
  * other files of this folder do is put together here.
  */
 import { hostPort } from '../core/address.ts';
+import type { MeshError } from '../core/errors.ts';
 import { OPAQUE_PORTS_MAX } from '../core/limits.ts';
 import { describeTable } from '../mesh/describe.ts';
 import { findDestination, findSniRoutes } from '../mesh/route.ts';
 import type { Protocol, Table, TcpRoute } from '../mesh/table.ts';
+import { Admission } from './admission.ts';
 import { AppDialer } from './app-dialer.ts';
 import { ClusterSet } from './cluster-set.ts';
 import { codecsOver } from './codecs.ts';
@@ -15,12 +17,15 @@ import type { DataPlane } from './dataplane.ts';
 import type { Service } from './exchange.ts';
 import { Http1Server } from './http1/server.ts';
 import { Http2Server } from './http2/server.ts';
+import { TunnelListener } from './hbone/tunnel-listener.ts';
+import { Tunnels } from './hbone/tunnels.ts';
 import { Inbound } from './inbound.ts';
 import { CaptureListener } from './listener.ts';
 import type { OriginalDestination } from './listener.ts';
 import type { ConnectionHandler } from './newcomer.ts';
 import { OpaqueSession } from './opaque.ts';
 import type { OpaqueDialer, OpaqueObserver, OpaqueTarget } from './opaque.ts';
+import { PodDialer } from './pod-dialer.ts';
 import { Exchange } from './record.ts';
 import { outboundService } from './stack.ts';
 import { TcpUpstreams } from './tcp-upstreams.ts';
@@ -32,6 +37,8 @@ export interface PodOptions {
   readonly id: string;
   /** SPIFFE id. */
   readonly identity: string;
+  /** W3C baggage for the servers of its tunnels. */
+  readonly baggage: string;
   readonly addresses: readonly string[];
   readonly table: Table;
   readonly sockets: SocketFactory;
@@ -41,21 +48,29 @@ export interface PodOptions {
 export class Pod implements WorkloadHandle {
   readonly id: string;
   readonly identity: string;
+  readonly baggage: string;
   readonly addresses: readonly string[];
   table: Table;
+  readonly admission: Admission;
   readonly sockets: SocketFactory;
   readonly #dataplane: DataPlane;
+  readonly #tunnels: Tunnels;
   readonly #clusters: ClusterSet;
   readonly #inbound: Inbound;
   readonly #handlers: { readonly outbound: Direction; readonly inbound: Direction };
   readonly #listeners: CaptureListener[] = [];
+  readonly #tunnelListeners: TunnelListener[] = [];
 
-  constructor({ id, identity, addresses, table, sockets, dataplane }: PodOptions) {
+  constructor({ id, identity, baggage, addresses, table, sockets, dataplane: shared }: PodOptions) {
     this.id = id;
     this.identity = identity;
+    this.baggage = baggage;
     this.addresses = addresses;
     this.table = table;
+    this.admission = new Admission(this, shared);
     this.sockets = sockets;
+    this.#tunnels = new Tunnels(this, shared);
+    const dataplane = { ...shared, dialer: new PodDialer(shared.dialer, this.#tunnels) };
     this.#dataplane = dataplane;
     const codecs = codecsOver(dataplane);
     this.#clusters = new ClusterSet(this, dataplane, codecs);
@@ -72,12 +87,23 @@ export class Pod implements WorkloadHandle {
     this.#listeners.push(await CaptureListener.start({ fd, direction, workload: this, originalDestination, handler, dataplane: this.#dataplane }));
   }
 
+  /** Take the tunnels of other agents on a listening socket of the pod's namespace (this thread's own duplicate). */
+  async listenForTunnels(fd: number): Promise<void> {
+    this.#tunnelListeners.push(await TunnelListener.start({ fd, workload: this, handler: this.#handlers.inbound, dataplane: this.#dataplane }));
+  }
+
+  /** Tunnels to pods that are not there any more end now. */
+  retainTunnels(isThere: (address: string, identities: readonly string[]) => boolean): void {
+    this.#tunnels.retain(isThere);
+  }
+
   /** A new configuration: exchanges under way keep the table they started with. */
   update(table: Table): void {
     this.table = table;
     this.#clusters.apply(table);
     this.#handlers.outbound.forget();
     this.#handlers.inbound.forget();
+    this.admission.recheck();
   }
 
   inbound(): Service {
@@ -86,7 +112,7 @@ export class Pod implements WorkloadHandle {
 
   /** Connections accepted and still open. */
   get openConnections(): number {
-    return this.#listeners.reduce((sum, listener) => sum + listener.openConnections, 0);
+    return [...this.#listeners, ...this.#tunnelListeners].reduce((sum, listener) => sum + listener.openConnections, 0);
   }
 
   /** Its table and the live state of the clusters in use, as plain data. */
@@ -109,7 +135,7 @@ export class Pod implements WorkloadHandle {
   }
 
   #stopAccepting(): void {
-    for (const listener of this.#listeners) listener.close();
+    for (const listener of [...this.#listeners, ...this.#tunnelListeners]) listener.close();
   }
 
   /** The pod leaves the mesh: finish what is under way, close what is idle. */
@@ -117,6 +143,7 @@ export class Pod implements WorkloadHandle {
     this.#stopAccepting();
     this.#clusters.close();
     this.#inbound.close();
+    this.#tunnels.close();
   }
 }
 
@@ -139,6 +166,19 @@ abstract class Direction implements ConnectionHandler {
   protected abstract declared(connection: Connection): Protocol;
   protected abstract begin(connection: Connection): Exchange;
   protected abstract target(connection: Connection): OpaqueTarget;
+
+  /** Of its own pod's connections everything is taken; where they may go, their routes say. */
+  fault(_connection: Connection): MeshError | undefined {
+    return undefined;
+  }
+
+  accepted(_connection: Connection, _transport: Transport): () => void {
+    return nothing;
+  }
+
+  mayBeOpaque(_connection: Connection): boolean {
+    return true;
+  }
 
   protocol(connection: Connection): Protocol {
     const declared = this.declared(connection);
@@ -181,6 +221,18 @@ abstract class Direction implements ConnectionHandler {
     return new OpaqueSession(this.#dataplane, this.#dialer, this.begin(connection), this.target(connection), observer);
   }
 
+  /** Told in log and metrics as an opaque connection that got nowhere. */
+  protected refuse(connection: Connection, error: MeshError): void {
+    const exchange = this.begin(connection);
+    exchange.protocol = 'tcp';
+    exchange.error = error;
+    exchange.flag(error.kind.flag);
+    exchange.details = error.details;
+    this.pod.admission.refused(connection, error);
+    this.#dataplane.telemetry.tcpOpened(exchange);
+    this.#dataplane.telemetry.tcpClosed(exchange, 0);
+  }
+
   protected now(): number {
     return this.#dataplane.clock.nowMs();
   }
@@ -206,6 +258,27 @@ class OutboundDirection extends Direction {
 }
 
 class InboundDirection extends Direction {
+  override fault(connection: Connection): MeshError | undefined {
+    const fault = this.pod.admission.connectionFault(connection);
+    if (fault === undefined) return undefined;
+    // On the port of a tcp probe the connection is all that the kubelet asks for, and the kernel has made it.
+    if (!this.pod.admission.isTcpProbe(connection)) this.refuse(connection, fault);
+    return fault;
+  }
+
+  /** Who has proved who it is needs no watching: what it may do is asked of each request. */
+  override accepted(connection: Connection, transport: Transport): () => void {
+    if (connection.peer.security !== 'none') return nothing;
+    const { admission } = this.pod;
+    const watched = { connection, fault: () => admission.connectionFault(connection), end: () => transport.reset() };
+    admission.watch(watched);
+    return () => admission.forget(watched);
+  }
+
+  override mayBeOpaque(connection: Connection): boolean {
+    return this.pod.admission.opaqueFault(connection) === undefined;
+  }
+
   protected declared(connection: Connection): Protocol {
     return this.pod.table.inbound.get(connection.destinationPort)?.protocol ?? 'sniff';
   }
@@ -220,6 +293,10 @@ class InboundDirection extends Direction {
   protected target(): OpaqueTarget {
     return { routes: undefined };
   }
+}
+
+function nothing(): void {
+  // For a connection that nobody took note of.
 }
 
 function portOf(connection: Connection): string {

@@ -89,6 +89,13 @@ export class Pool implements UpstreamOwner, DialOutcome {
     this.#settle();
   }
 
+  /** The endpoint is gone: what is under way fails now, so that it may be tried elsewhere. */
+  destroy(): void {
+    this.#draining = true;
+    for (const connection of this.#slots.keys()) connection.destroy();
+    this.#settle();
+  }
+
   #closeIdle(): void {
     for (const slot of this.#idle.splice(0)) {
       slot.idle = false;

@@ -12,6 +12,7 @@
 import { Socket } from 'node:net';
 import type { Server } from 'node:net';
 import type { Duplex } from 'node:stream';
+import type { TLSSocket } from 'node:tls';
 import { latin1 } from './latin1.ts';
 import type { KeepAlive, Transport, TransportOwner } from './transport.ts';
 import { beginTurn, endTurn, flushLater } from './turn.ts';
@@ -95,6 +96,17 @@ export class SocketTransport implements Transport {
     });
     socket.connect({ host: address, port });
     socket.resume();
+    return transport;
+  }
+
+  /** TLS that is being established; `owner.connected` or `owner.closed` follows. */
+  static securing(tls: TLSSocket, owner: TransportOwner): SocketTransport {
+    const transport = SocketTransport.over(tls, owner);
+    tls.once('secureConnect', () => {
+      transport.#turn(() => {
+        transport.owner.connected?.();
+      });
+    });
     return transport;
   }
 

@@ -16,6 +16,7 @@ import type { DataPlane } from './dataplane.ts';
 import { Dial } from './dial.ts';
 import type { Endpoint } from './endpoint.ts';
 import { localConnection } from './local.ts';
+import { OpaqueWatch } from './opaque-watch.ts';
 import type { Lease, OpaqueAttempt, OpaqueDialer, OpaqueOutcome, OpaqueTarget } from './opaque.ts';
 import { overflow } from './pool.ts';
 import { Exchange } from './record.ts';
@@ -120,6 +121,13 @@ class TcpAttempt implements OpaqueAttempt {
     const pod = cluster.localPod(endpoint);
     const { address, port } = endpoint;
     const local = pod === undefined ? undefined : localConnection(pod, endpoint, connection);
+    const fault = local?.workload.admission.judgeOpaque(local);
+    if (local !== undefined && fault !== undefined) {
+      held.release();
+      reportRefused(this.#dataplane, this.#exchange, local, fault);
+      this.refuse(fault);
+      return;
+    }
     this.#dial = new Dial(
       this.#dataplane,
       local === undefined ? cluster.targetOf(endpoint) : { workload: local.workload, direction: 'inbound', address, port, clientAddress: local.remoteAddress, security: undefined },
@@ -212,25 +220,22 @@ class ServerSide {
   readonly #dataplane: DataPlane;
   readonly #exchange: Exchange;
   readonly #transport: Transport;
+  readonly #watch: OpaqueWatch;
   #received = 0;
   #sent = 0;
   #timer: Timer | undefined;
 
   constructor(dataplane: DataPlane, client: Exchange, connection: Exchange['connection'], transport: Transport) {
-    const exchange = new Exchange('destination', connection, undefined, dataplane.clock.nowMs());
-    exchange.protocol = 'tcp';
-    exchange.service = connection.workload.table.inbound.get(connection.destinationPort)?.service;
-    exchange.upstreamAddress = client.upstreamAddress;
-    exchange.upstreamLocalAddress = client.upstreamLocalAddress;
-    exchange.upstreamWorkload = connection.workload.id;
     this.#dataplane = dataplane;
-    this.#exchange = exchange;
+    this.#exchange = serverExchange(dataplane, client, connection);
     this.#transport = transport;
-    dataplane.telemetry.tcpOpened(exchange);
+    this.#watch = new OpaqueWatch(this.#exchange, transport);
+    dataplane.telemetry.tcpOpened(this.#exchange);
     this.#schedule();
   }
 
   close(): void {
+    this.#watch.stop();
     this.#timer?.cancel();
     this.#report();
     this.#exchange.requestBodyBytes = this.#received;
@@ -254,4 +259,24 @@ class ServerSide {
     this.#sent += sent;
     this.#dataplane.telemetry.tcpBytes(this.#exchange, received, sent);
   }
+}
+
+function serverExchange(dataplane: DataPlane, client: Exchange, connection: Exchange['connection']): Exchange {
+  const exchange = new Exchange('destination', connection, undefined, dataplane.clock.nowMs());
+  exchange.protocol = 'tcp';
+  exchange.service = connection.workload.table.inbound.get(connection.destinationPort)?.service;
+  exchange.upstreamAddress = client.upstreamAddress;
+  exchange.upstreamLocalAddress = client.upstreamLocalAddress;
+  exchange.upstreamWorkload = connection.workload.id;
+  return exchange;
+}
+
+/** The server's side of a connection that a policy of the pod refused. */
+function reportRefused(dataplane: DataPlane, client: Exchange, connection: Exchange['connection'], error: MeshError): void {
+  const exchange = serverExchange(dataplane, client, connection);
+  exchange.error = error;
+  exchange.flag(error.kind.flag);
+  exchange.details = error.details;
+  dataplane.telemetry.tcpOpened(exchange);
+  dataplane.telemetry.tcpClosed(exchange, 0);
 }

@@ -2,6 +2,7 @@
 import type { Exchange } from './record.ts';
 import type { RequestHead } from './head.ts';
 import type { RequestSink, ResponseSink } from './exchange.ts';
+import type { Duplex } from 'node:stream';
 import type { UpstreamTls } from '../mesh/table.ts';
 import type { Transport, TransportOwner } from './transport.ts';
 import type { WorkloadHandle } from './workload.ts';
@@ -59,6 +60,8 @@ export interface DialTarget {
 
 /** Opens connections. Injected, so that tests fail the Nth one and simulations need no network. */
 export interface Dialer {
+  /** The bare socket of such a connection, which may still be connecting: for TLS to be put on. */
+  socket(target: DialTarget): Duplex;
   /** `owner.connected()` or `owner.closed(error)` follows, never within the call. The caller watches the time. */
   dial(target: DialTarget, owner: TransportOwner): Transport;
 }

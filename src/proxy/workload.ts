@@ -1,5 +1,6 @@
 /** One enrolled pod as the data plane of a worker holds it. */
 import type { Table } from '../mesh/table.ts';
+import type { Admission } from './admission.ts';
 import type { Connection } from './connection.ts';
 import type { Service } from './exchange.ts';
 
@@ -8,10 +9,14 @@ export interface WorkloadHandle {
   readonly id: string;
   /** SPIFFE id. */
   readonly identity: string;
+  /** What servers of tunnels are told of it (W3C baggage: `k8s.namespace.name=…,service.name=…`). */
+  readonly baggage: string;
   /** Its addresses, of one or both families. */
   readonly addresses: readonly string[];
   /** The table in force; replaced when the configuration changes. An exchange keeps the one it started with. */
   table: Table;
+  /** Who may come in. */
+  readonly admission: Admission;
   /** Sockets born in the pod's network namespace. */
   readonly sockets: SocketFactory;
   /** The stack that serves exchanges meant for this pod's own application: for inbound connections, and for `local` upstreams. */

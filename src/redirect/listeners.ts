@@ -1,14 +1,14 @@
 /** The agent's listeners inside a pod: born in its network namespace, owned by the main thread, accepted on by workers. */
 import { LISTEN_BACKLOG } from '../core/limits.ts';
+import { HBONE_PORT, INBOUND_PORT, OUTBOUND_PORT } from '../core/ports.ts';
 import { closeFd, listenTcp } from '../sys/socket.ts';
 import { SysError } from '../sys/sys-error.ts';
 import type { Netns } from '../sys/netns.ts';
 import type { Exclusions } from './exclusions.ts';
-import { INBOUND_PORT, OUTBOUND_PORT } from './ports.ts';
 import type { PodListeners } from './redirector.ts';
 
 /**
- * Open the listeners of one pod: outbound on loopback:15001, inbound on every address, port 15006; IPv4 and, where the pod
+ * Open the listeners of one pod: outbound on loopback:15001, inbound on every address, port 15006, tunnels on 15008; IPv4 and, where the pod
  * has it, IPv6. SO_REUSEPORT lets the next agent open its own beside them during an upgrade. What a pod's guests send is
  * redirected to an address of their interface, not to loopback, so such a pod's outbound listener takes every address.
  */
@@ -24,8 +24,12 @@ export function openListeners(netns: Netns, exclusions: Exclusions): PodListener
     try {
       const outbound = [open(guests ? '0.0.0.0' : '127.0.0.1', OUTBOUND_PORT)];
       const inbound = [open('0.0.0.0', INBOUND_PORT)];
-      if (hasIpv6(() => outbound.push(open(guests ? '::' : '::1', OUTBOUND_PORT)))) inbound.push(open('::', INBOUND_PORT));
-      return { outbound, inbound };
+      const hbone = [open('0.0.0.0', HBONE_PORT)];
+      if (hasIpv6(() => outbound.push(open(guests ? '::' : '::1', OUTBOUND_PORT)))) {
+        inbound.push(open('::', INBOUND_PORT));
+        hbone.push(open('::', HBONE_PORT));
+      }
+      return { outbound, inbound, hbone };
     } catch (error) {
       for (const fd of opened) closeFd(fd);
       throw error;
@@ -34,7 +38,7 @@ export function openListeners(netns: Netns, exclusions: Exclusions): PodListener
 }
 
 export function closeListeners(listeners: PodListeners): void {
-  for (const fd of [...listeners.outbound, ...listeners.inbound]) closeFd(fd);
+  for (const fd of [...listeners.outbound, ...listeners.inbound, ...listeners.hbone]) closeFd(fd);
 }
 
 /** IPv6 may be off in the kernel or on this pod's loopback; such a pod has no IPv6 traffic to capture. */

@@ -3,7 +3,7 @@ import { mapLookup, objGet } from '../sys/bpf.ts';
 import { decodeEndpoint, LAYOUTS } from '../sys/layout.ts';
 import { closeFd, localAddress, originalDst } from '../sys/socket.ts';
 import type { Address, Family } from '../sys/sockaddr.ts';
-import { INBOUND_PORT, OUTBOUND_PORT } from './ports.ts';
+import { INBOUND_PORT, OUTBOUND_PORT } from '../core/ports.ts';
 import type { OriginalDst } from './redirector.ts';
 
 /**

@@ -1,7 +1,5 @@
-/** The ports Orlop listens on in every enrolled pod (the same as Istio's, so that NetworkPolicies and tools fit). */
-export const OUTBOUND_PORT = 15001;
-export const INBOUND_PORT = 15006;
-export const HBONE_PORT = 15008;
+/** Ports and addresses that capture leaves alone. */
+import { HBONE_PORT, INBOUND_PORT, OUTBOUND_PORT } from '../core/ports.ts';
 
 export const OWN_PORTS: readonly number[] = [OUTBOUND_PORT, INBOUND_PORT, HBONE_PORT];
 

@@ -24,6 +24,7 @@ export interface PodTarget {
 export interface PodListeners {
   readonly outbound: readonly number[];
   readonly inbound: readonly number[];
+  readonly hbone: readonly number[];
 }
 
 /** How a worker finds where an accepted connection was going (`openOriginalDst`). Plain data, to cross threads. */

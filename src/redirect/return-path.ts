@@ -10,7 +10,7 @@ import type { Netns } from '../sys/netns.ts';
 import { ipBytes } from '../sys/sockaddr.ts';
 import type { Family } from '../sys/sockaddr.ts';
 import { run } from './command.ts';
-import { INBOUND_PORT, OUTBOUND_PORT } from './ports.ts';
+import { INBOUND_PORT, OUTBOUND_PORT } from '../core/ports.ts';
 
 const ROUTE_TABLE = 100;
 const FWMARK = `0x${MARK_INBOUND.toString(16)}/0x${MARK_MASK.toString(16)}`;

@@ -27,6 +27,7 @@ import { observe } from '../../src/proxy/layers/observe.ts';
 import { rescue } from '../../src/proxy/layers/rescue.ts';
 import { stack } from '../../src/proxy/layers/layer.ts';
 import { Exchange } from '../../src/proxy/record.ts';
+import { Identities } from '../../src/proxy/tls/identities.ts';
 import { SocketTransport, acceptHandles } from '../../src/proxy/socket-transport.ts';
 import type { Transport, TransportOwner } from '../../src/proxy/transport.ts';
 import type { UpstreamConnection, UpstreamOwner } from '../../src/proxy/upstream.ts';
@@ -92,6 +93,7 @@ export class Proxy implements UpstreamOwner, Service {
       log,
       telemetry: { exchangeEnded: (facts) => void this.ended.push(facts), tcpOpened: () => undefined, tcpBytes: () => undefined, tcpClosed: () => undefined },
       dialer: undefined as never,
+      identities: new Identities(),
       resolve: async () => await Promise.resolve([]),
       workloads: new Map(),
       draining: () => this.draining,

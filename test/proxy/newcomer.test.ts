@@ -14,6 +14,7 @@ import type { ConnectionHandler } from '../../src/proxy/newcomer.ts';
 import { OpaqueSession } from '../../src/proxy/opaque.ts';
 import type { OpaqueDialer, OpaqueOutcome } from '../../src/proxy/opaque.ts';
 import { Exchange } from '../../src/proxy/record.ts';
+import { Identities } from '../../src/proxy/tls/identities.ts';
 import { SocketTransport } from '../../src/proxy/socket-transport.ts';
 import type { TransportOwner } from '../../src/proxy/transport.ts';
 
@@ -50,7 +51,8 @@ class Bench implements OpaqueDialer, ConnectionHandler {
         tcpBytes: () => undefined,
         tcpClosed: (facts) => this.log.push(`tcp closed ${facts.flags}`.trim()),
       },
-      dialer: { dial: () => { throw new Error('not dialled here'); } },
+      dialer: { dial: () => { throw new Error('not dialled here'); }, socket: () => { throw new Error('not dialled here'); } },
+      identities: new Identities(),
       resolve: async () => [],
       workloads: new Map(),
       draining: () => false,

@@ -9,6 +9,7 @@ import { seededRandom } from '../../src/core/random.ts';
 import { matchAll } from '../../src/mesh/match.ts';
 import { NO_SECURITY } from '../../src/mesh/security.ts';
 import type { ClusterSpec, ConnectionLimits, EndpointSpec, ForwardAction, HeaderOperations, InboundPort, OutlierPolicy, RetryConditions, Route, Table, VirtualHost } from '../../src/mesh/table.ts';
+import { Admission } from '../../src/proxy/admission.ts';
 import { ClusterSet } from '../../src/proxy/cluster-set.ts';
 import { STRANGER } from '../../src/proxy/connection.ts';
 import type { Codecs } from '../../src/proxy/codecs.ts';
@@ -20,6 +21,7 @@ import type { HeaderList } from '../../src/proxy/headers.ts';
 import { Inbound } from '../../src/proxy/inbound.ts';
 import { Exchange } from '../../src/proxy/record.ts';
 import { outboundService } from '../../src/proxy/stack.ts';
+import { Identities } from '../../src/proxy/tls/identities.ts';
 import type { Transport, TransportOwner } from '../../src/proxy/transport.ts';
 import type { Dialer, DialTarget, UpstreamCodec, UpstreamConnection, UpstreamOwner } from '../../src/proxy/upstream.ts';
 import type { WorkloadHandle } from '../../src/proxy/workload.ts';
@@ -229,6 +231,7 @@ export class World {
   script: Script = answer(200);
   resolve: (name: string) => Promise<readonly string[]> = () => Promise.reject(new Error('no such name'));
   readonly workloads = new Map<string, WorkloadHandle>();
+  readonly nodeAddresses = new Set(['10.9.0.1']);
   readonly dataplane: DataPlane;
   readonly workload: { -readonly [K in keyof WorkloadHandle]: WorkloadHandle[K] };
   readonly clusters: ClusterSet;
@@ -243,7 +246,9 @@ export class World {
       log: createLogger('test', 'silent'),
       telemetry: this.#telemetry(),
       dialer: this.#dialer(),
+      identities: new Identities(),
       resolve: (name) => this.resolve(name),
+      nodeAddresses: () => this.nodeAddresses,
       workloads: this.workloads,
       draining: () => false,
     };
@@ -263,11 +268,18 @@ export class World {
   /** An enrolled pod with its inbound stack. */
   pod(id: string, table: Table): WorkloadHandle {
     let inbound: Inbound | undefined;
+    let admission: Admission | undefined;
+    const { dataplane } = this;
     const handle: WorkloadHandle = {
       id,
       identity: `spiffe://cluster.local/ns/default/sa/${id.slice(id.indexOf('/') + 1)}`,
+      baggage: '',
       addresses: id === 'default/client' ? ['10.0.0.1'] : ['10.1.0.1'],
       table,
+      get admission() {
+        admission ??= new Admission(handle, dataplane);
+        return admission;
+      },
       sockets: { outbound: () => -1, inbound: () => -1 },
       inbound: () => {
         inbound ??= new Inbound(handle, this.dataplane, this.codecs);
@@ -322,6 +334,9 @@ export class World {
 
   #dialer(): Dialer {
     return {
+      socket: () => {
+        throw new Error('no sockets here');
+      },
       dial: (target: DialTarget, owner: TransportOwner): Transport => {
         this.dials.push(target);
         const number = this.dials.length;

@@ -5,6 +5,8 @@ import { LENGTH_UNKNOWN } from '../head.ts';
 import type { ResponseHead } from '../head.ts';
 import type { HeaderList } from '../headers.ts';
 import type { Http2Client } from './client.ts';
+import { CANCEL } from './protocol.ts';
+import { resetCode } from './reset-code.ts';
 import { Http2Stream } from './stream.ts';
 
 export class ClientStream extends Http2Stream implements RequestSink {
@@ -13,7 +15,6 @@ export class ClientStream extends Http2Stream implements RequestSink {
   /** The head of the answer has come. */
   answered = false;
   readonly #client: Http2Client;
-  #tunnel = false;
 
   constructor(client: Http2Client, id: number, method: string, response: ResponseSink) {
     super(client, id);
@@ -24,8 +25,8 @@ export class ClientStream extends Http2Stream implements RequestSink {
 
   answer(head: ResponseHead): void {
     this.answered = true;
-    this.#tunnel = this.method === 'CONNECT' && head.status < 300;
-    if (!this.#tunnel && head.contentLength !== LENGTH_UNKNOWN && this.method !== 'HEAD') this.expect(head.contentLength);
+    this.tunnel = this.method === 'CONNECT' && head.status < 300;
+    if (!this.tunnel && head.contentLength !== LENGTH_UNKNOWN && this.method !== 'HEAD') this.expect(head.contentLength);
     this.response.head(head);
   }
 
@@ -37,8 +38,8 @@ export class ClientStream extends Http2Stream implements RequestSink {
     this.sendEnd(trailers);
   }
 
-  abort(_error: MeshError): void {
-    this.#client.cancel(this);
+  abort(error: MeshError): void {
+    this.#client.cancel(this, resetCode(error, CANCEL));
   }
 
   resumeResponse(): void {
@@ -58,7 +59,7 @@ export class ClientStream extends Http2Stream implements RequestSink {
 
   protected override receivedEnd(trailers: HeaderList | undefined): void {
     // The rest of a request that is answered already is of no use to anybody.
-    if (!this.sendEnded && !this.#tunnel) this.#client.cancel(this);
+    if (!this.sendEnded && !this.tunnel) this.#client.cancel(this, CANCEL);
     this.response.end(trailers);
   }
 

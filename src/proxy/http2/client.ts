@@ -12,6 +12,7 @@ import { Http2Connection } from './connection.ts';
 import { ResponseHeadReader, TrailerReader } from './heads.ts';
 import type { HpackSink } from './hpack/decoder.ts';
 import { CANCEL, DEFAULT_FRAME_BYTES, Http2Error, NO_ERROR, PREFACE, PROTOCOL_ERROR, REFUSED_STREAM, STREAM_CLOSED, STREAM_ID_MAX, errorName, goAway } from './protocol.ts';
+import { tunnelError } from './reset-code.ts';
 import { requestSection } from './section-writer.ts';
 import type { Http2Settings } from './settings.ts';
 import type { Http2Stream } from './stream.ts';
@@ -88,8 +89,8 @@ export class Http2Client extends Http2Connection implements UpstreamConnection {
   }
 
   /** The exchange is given up from our side. */
-  cancel(stream: ClientStream): void {
-    this.resetStream(stream, CANCEL, undefined);
+  cancel(stream: ClientStream, code: number): void {
+    this.resetStream(stream, code, undefined);
   }
 
   protected override get lastPeerStream(): number {
@@ -146,6 +147,7 @@ export class Http2Client extends Http2Connection implements UpstreamConnection {
 
   protected override resetError(stream: Http2Stream, code: number): MeshError {
     const reason = `RST_STREAM ${errorName(code)}`;
+    if (stream.tunnel) return tunnelError(code, reason);
     if ((stream as ClientStream).answered) return new MeshError('upstream_closed_midway', { reason });
     return new MeshError(code === REFUSED_STREAM ? 'upstream_refused' : 'upstream_remote_reset', { reason });
   }

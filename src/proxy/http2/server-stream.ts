@@ -7,6 +7,7 @@ import type { HeaderList } from '../headers.ts';
 import type { Exchange } from '../record.ts';
 import { localReply } from '../respond.ts';
 import { INTERNAL_ERROR } from './protocol.ts';
+import { resetCode } from './reset-code.ts';
 import { responseSection } from './section-writer.ts';
 import type { Http2Server } from './server.ts';
 import { Http2Stream } from './stream.ts';
@@ -17,7 +18,6 @@ export class ServerStream extends Http2Stream implements ResponseSink {
   readonly #exchange: Exchange;
   readonly #method: string;
   #answered = false;
-  #tunnel = false;
 
   constructor(server: Http2Server, id: number, exchange: Exchange, method: string) {
     super(server, id);
@@ -36,11 +36,11 @@ export class ServerStream extends Http2Stream implements ResponseSink {
     if (this.dead || this.#answered) return;
     this.#answered = true;
     const { status } = head;
-    this.#tunnel = this.#method === 'CONNECT' && status >= 200 && status < 300;
-    if (this.#tunnel) head.headers.remove('content-length');
+    this.tunnel = this.#method === 'CONNECT' && status >= 200 && status < 300;
+    if (this.tunnel) head.headers.remove('content-length');
     const bodiless = this.#method === 'HEAD' || status === 204 || status === 304;
-    const ended = !this.#tunnel && (bodiless || head.contentLength === 0);
-    this.#server.writeAnswer(this.id, (encoder) => responseSection(encoder, head, !this.#tunnel && !bodiless), ended);
+    const ended = !this.tunnel && (bodiless || head.contentLength === 0);
+    this.#server.writeAnswer(this.id, (encoder) => responseSection(encoder, head, !this.tunnel && !bodiless), ended);
     if (ended) this.sentEnd();
   }
 
@@ -53,8 +53,8 @@ export class ServerStream extends Http2Stream implements ResponseSink {
   }
 
   abort(error: MeshError): void {
-    if (this.dead || this.sendEnded) return;
-    if (this.#answered) this.#server.cut(this, INTERNAL_ERROR);
+    if (this.dead || (this.sendEnded && !this.tunnel)) return;
+    if (this.#answered) this.#server.cut(this, resetCode(error, INTERNAL_ERROR));
     else localReply(error, this.#exchange, this);
   }
 
@@ -64,7 +64,7 @@ export class ServerStream extends Http2Stream implements ResponseSink {
 
   override sentEnd(): void {
     super.sentEnd();
-    if (!this.receiveEnded && !this.#tunnel) this.#server.answeredEarly(this);
+    if (!this.receiveEnded && !this.tunnel) this.#server.answeredEarly(this);
   }
 
   protected override received(chunk: Buffer): boolean {

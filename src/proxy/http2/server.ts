@@ -12,6 +12,7 @@ import { Http2Connection } from './connection.ts';
 import { RequestHeadReader, TrailerReader } from './heads.ts';
 import type { HpackSink } from './hpack/decoder.ts';
 import { DEFAULT_FRAME_BYTES, Http2Error, NO_ERROR, PREFACE, PROTOCOL_ERROR, REFUSED_STREAM, STREAM_CLOSED, STREAM_ID_MAX, errorName, goAway } from './protocol.ts';
+import { tunnelError } from './reset-code.ts';
 import { ServerStream } from './server-stream.ts';
 import type { Http2Settings } from './settings.ts';
 import type { Http2Stream } from './stream.ts';
@@ -166,7 +167,8 @@ export class Http2Server extends Http2Connection {
     if (this.streams.size === 0 && silentMs >= DOWNSTREAM_IDLE_TIMEOUT_MS) this.drain();
   }
 
-  protected override resetError(_stream: Http2Stream, code: number): MeshError {
+  protected override resetError(stream: Http2Stream, code: number): MeshError {
+    if (stream.tunnel) return tunnelError(code, `RST_STREAM ${errorName(code)}`);
     return new MeshError('downstream_gone', { reason: `RST_STREAM ${errorName(code)}` });
   }
 

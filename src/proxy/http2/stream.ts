@@ -23,6 +23,8 @@ export abstract class Http2Stream {
   receiveEnded = false;
   /** Reset, by either end, or lost with the connection. */
   dead = false;
+  /** The request was CONNECT, and was answered with success: raw bytes, each direction on its own. */
+  tunnel = false;
   protected readonly connection: Http2Connection;
   /** Not sent yet, for want of window. Ours. */
   #unsent: Buffer = NOTHING;

@@ -73,7 +73,7 @@ class RescuedResponse implements ResponseSink {
     const exchange = this.#exchange;
     exchange.error = error;
     exchange.flag(error.kind.flag);
-    exchange.details = error.kind.details;
+    exchange.details = error.details;
     if (this.#begun) {
       this.#response.abort(error);
       return;

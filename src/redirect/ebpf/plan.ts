@@ -2,7 +2,8 @@
 import { CIDR_LISTS, encodeCidr, encodePod, RANGES_MAX } from '../../sys/layout.ts';
 import type { OwnerRule, PodConfig } from '../../sys/layout.ts';
 import type { Exclusions } from '../exclusions.ts';
-import { LINK_LOCAL_CIDR, OUTBOUND_PORT } from '../ports.ts';
+import { OUTBOUND_PORT } from '../../core/ports.ts';
+import { LINK_LOCAL_CIDR } from '../ports.ts';
 
 export interface CidrEntry {
   readonly list: keyof typeof CIDR_LISTS;

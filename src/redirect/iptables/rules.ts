@@ -5,7 +5,8 @@
 import { MARK_INBOUND, MARK_MASK, MARK_OUTBOUND } from '../../sys/layout.ts';
 import type { Family } from '../../sys/sockaddr.ts';
 import type { Exclusions } from '../exclusions.ts';
-import { HBONE_PORT, INBOUND_PORT, LINK_LOCAL_CIDR, OUTBOUND_PORT } from '../ports.ts';
+import { HBONE_PORT, INBOUND_PORT, OUTBOUND_PORT } from '../../core/ports.ts';
+import { LINK_LOCAL_CIDR } from '../ports.ts';
 import type { Range } from '../ranges.ts';
 
 export interface Rule {

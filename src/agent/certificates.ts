@@ -1,0 +1,124 @@
+/**
+ * The certificates of a node: from a CA of its own (one node, nothing to share it with) or the one of the mesh, one for each
+ * identity that has a pod here; for the workers' tunnels, and for programs that ask at the workload socket.
+ */
+import { join } from 'node:path';
+import { Authority } from '../certs/authority.ts';
+import { CaClient } from '../certs/ca-client.ts';
+import { MemoryCaStore } from '../certs/ca-state.ts';
+import type { WorkloadCertificate } from '../certs/certificate.ts';
+import type { CertificateAuthority } from '../certs/certificate-authority.ts';
+import { Issuer } from '../certs/issuer.ts';
+import type { IdentityState } from '../certs/issuer.ts';
+import { systemClock } from '../core/clock.ts';
+import type { Logger } from '../core/log.ts';
+import { systemRandom } from '../core/random.ts';
+import type { AttestablePod } from './attestor.ts';
+import { WorkloadSocket } from './workload-socket.ts';
+
+/** A CA of the mesh. */
+export interface CaAddress {
+  /** `host:port` */
+  readonly address: string;
+  readonly serverName: string;
+  readonly rootsFile: string;
+  readonly tokenFile: string;
+}
+
+export interface CertificatesOptions {
+  /** Undefined: this agent is the mesh. */
+  readonly ca: CaAddress | undefined;
+  /** In the names of the agent's own CA. */
+  readonly trustDomain: string;
+  readonly lifetimeMs: number;
+  /** The workload socket gets a directory of its own in it. */
+  readonly runDirectory: string;
+  readonly log: Logger;
+}
+
+/** The workers. */
+export interface CertificateHolders {
+  certify(certificate: WorkloadCertificate): void;
+  forget(identity: string): void;
+}
+
+const DAY_MS = 86_400_000;
+
+/** Of a CA that lives as long as its agent. */
+const OWN_ROOT_MS = 3650 * DAY_MS;
+const OWN_INTERMEDIATE_MS = 365 * DAY_MS;
+
+export class Certificates {
+  readonly #issuer: Issuer;
+  readonly #authority: Authority | undefined;
+  readonly #client: CaClient | undefined;
+  readonly #socket: WorkloadSocket;
+  readonly #pods = new Map<string, AttestablePod>();
+  #workers: CertificateHolders | undefined;
+
+  private constructor(issuer: Issuer, ca: CertificateAuthority, socket: WorkloadSocket) {
+    this.#issuer = issuer;
+    this.#authority = ca instanceof Authority ? ca : undefined;
+    this.#client = ca instanceof CaClient ? ca : undefined;
+    this.#socket = socket;
+    issuer.follow((certificate) => this.#workers?.certify(certificate));
+  }
+
+  /** Rejects with a sentence when the CA's files, or the socket, cannot be used. */
+  static async open(options: CertificatesOptions): Promise<Certificates> {
+    const { lifetimeMs, runDirectory, log } = options;
+    const authority = await authorityOf(options);
+    const issuer = new Issuer({ ca: authority, clock: systemClock, random: systemRandom, log, lifetimeMs });
+    const socket = await WorkloadSocket.open(join(runDirectory, 'workload'), { source: issuer, clock: systemClock, log });
+    return new Certificates(issuer, authority, socket);
+  }
+
+  /** From now on, and before the first pod joins, these are told of every certificate. */
+  tell(workers: CertificateHolders): void {
+    this.#workers = workers;
+  }
+
+  /** A pod joins: it gets its identity's certificate, and may ask for it. */
+  enrol(pod: AttestablePod): void {
+    this.release(pod.id);
+    this.#pods.set(pod.id, pod);
+    this.#issuer.want(pod.identity);
+    this.#socket.enrol(pod);
+  }
+
+  release(id: string): void {
+    const pod = this.#pods.get(id);
+    if (pod === undefined) return;
+    this.#pods.delete(id);
+    this.#socket.release(id);
+    this.#issuer.release(pod.identity);
+    if ([...this.#pods.values()].every(({ identity }) => identity !== pod.identity)) this.#workers?.forget(pod.identity);
+  }
+
+  /** Every identity of the node. */
+  states(): IdentityState[] {
+    return this.#issuer.states();
+  }
+
+  pods(): AttestablePod[] {
+    return [...this.#pods.values()];
+  }
+
+  close(): void {
+    this.#socket.close();
+    this.#issuer.close();
+    void this.#authority?.close();
+    this.#client?.close();
+  }
+}
+
+async function authorityOf({ ca, trustDomain, lifetimeMs, log }: CertificatesOptions): Promise<CertificateAuthority> {
+  if (ca !== undefined) return new CaClient({ ...ca, clock: systemClock });
+  return Authority.open({
+    trustDomain,
+    lifetimes: { leafMs: lifetimeMs, intermediateMs: OWN_INTERMEDIATE_MS, rootMs: OWN_ROOT_MS },
+    keys: { store: new MemoryCaStore() },
+    clock: systemClock,
+    log,
+  });
+}
