@@ -114,10 +114,10 @@ describe('requests that are begun only to be thrown away', () => {
     ['made to be reset by a window update of nothing (CVE-2025-8671)', END_STREAM, (stream) => frameOctets(WINDOW_UPDATE, 0, stream, uint32(0))],
     ['made to be reset by a window too large', END_STREAM, (stream) => frameOctets(WINDOW_UPDATE, 0, stream, uint32(0x7fff_ffff))],
     ['made to be reset by DATA after the end', END_STREAM, (stream) => frameOctets(DATA, 0, stream, Buffer.from('x'))],
-    ['made to be reset by HEADERS after the end', END_STREAM, (stream) => frameOctets(HEADERS, END_HEADERS | END_STREAM, stream, Buffer.from('00016101 62'.replace(' ', ''), 'hex'))],
+    ['made to be reset by HEADERS after the end', END_STREAM, (stream) => frameOctets(HEADERS, END_HEADERS | END_STREAM, stream, Buffer.from('0001610162', 'hex'))],
     ['made to be reset by PRIORITY of a wrong length', END_STREAM, (stream) => frameOctets(PRIORITY, 0, stream, Buffer.alloc(4))],
     ['made to be reset by a stream that depends on itself', END_STREAM, (stream) => frameOctets(PRIORITY, 0, stream, Buffer.concat([uint32(stream), Buffer.alloc(1)]))],
-    ['made to be reset by trailers that end nothing', 0, (stream) => frameOctets(HEADERS, END_HEADERS, stream, Buffer.from('000161 0162'.replace(' ', ''), 'hex'))],
+    ['made to be reset by trailers that end nothing', 0, (stream) => frameOctets(HEADERS, END_HEADERS, stream, Buffer.from('0001610162', 'hex'))],
     ['made to be reset by pseudo-header fields in trailers', 0, (stream) => frameOctets(HEADERS, END_HEADERS | END_STREAM, stream, Buffer.from('82', 'hex'))],
   ];
 
