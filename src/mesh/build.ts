@@ -4,7 +4,6 @@
  */
 import { fieldName } from './field-name.ts';
 import { conflictProblems } from './conflicts.ts';
-import { opaquePortProblems } from './opaque-ports.ts';
 import { referenceProblems } from './references.ts';
 import { parseDocuments } from './parse/document.ts';
 import type { ParsedFile, Path, SourceDocument } from './parse/document.ts';
@@ -87,7 +86,7 @@ class Builder {
     const snapshot = this.#assemble();
     const lineOf = (key: string, path: Path): number => this.#documents.get(key)?.lineOf(path) ?? this.#objects[key]?.origin.line ?? 0;
     const broken = referenceProblems(snapshot, lineOf);
-    this.#problems.push(...broken.problems, ...conflictProblems(snapshot, lineOf), ...opaquePortProblems(snapshot, lineOf), ...securityProblems(snapshot, lineOf));
+    this.#problems.push(...broken.problems, ...conflictProblems(snapshot, lineOf), ...securityProblems(snapshot, lineOf));
     // A rule that has come to name what does not exist must not replace the one that worked.
     let replaced = false;
     for (const key of broken.keys) {
