@@ -2,6 +2,7 @@
  * From a process to its pod. All containers of a pod share its network namespace and nothing else does, so the namespace that a
  * caller is in says whose it is, whichever user it runs as.
  */
+import type { AttestedPod } from '../certs/workload-api/pod-server.ts';
 import type { NamespaceId, PeerCredentials } from '../sys/peer.ts';
 import { namespaceAt } from '../sys/peer.ts';
 
@@ -19,7 +20,7 @@ export interface Peer {
   readonly namespace: NamespaceId | undefined;
 }
 
-export type Attestation = { readonly podId: string; readonly identity: string } | { readonly reason: string };
+export type Attestation = AttestedPod | { readonly reason: string };
 
 interface Known {
   readonly pod: AttestablePod;
@@ -37,10 +38,6 @@ export class Attestor {
 
   release(id: string): void {
     this.#known.delete(id);
-  }
-
-  get pods(): readonly AttestablePod[] {
-    return [...this.#known.values()].map(({ pod }) => pod);
   }
 
   identify({ credentials, namespace }: Peer): Attestation {

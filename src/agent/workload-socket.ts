@@ -9,7 +9,7 @@ import type { Server, Socket } from 'node:net';
 import { join } from 'node:path';
 import { Notices } from '../certs/workload-api/notices.ts';
 import { PodServer } from '../certs/workload-api/pod-server.ts';
-import type { ServingOptions } from '../certs/workload-api/pod-server.ts';
+import type { AttestedPod, ServingOptions } from '../certs/workload-api/pod-server.ts';
 import { StrangerServer } from '../certs/workload-api/stranger-server.ts';
 import { peerCredentials, peerNamespace } from '../sys/peer.ts';
 import { Attestor } from './attestor.ts';
@@ -19,6 +19,7 @@ export class WorkloadSocket {
   readonly path: string;
   readonly #options: ServingOptions;
   readonly #attestor = new Attestor();
+  /** Of the pods that have asked for anything. */
   readonly #servers = new Map<string, PodServer>();
   readonly #strangers = new StrangerServer();
   readonly #notices: Notices;
@@ -43,6 +44,7 @@ export class WorkloadSocket {
       socket.#listener.listen(path, resolve);
     });
     chmodSync(path, 0o666);
+    socket.#listener.on('error', (error) => options.log.error({ reason: error.message }, 'the workload socket could not accept a connection'));
     return socket;
   }
 
@@ -50,7 +52,6 @@ export class WorkloadSocket {
   enrol(pod: AttestablePod): void {
     this.release(pod.id);
     this.#attestor.enrol(pod);
-    this.#servers.set(pod.id, new PodServer(pod, this.#options));
   }
 
   /** The pod is no longer one of the mesh: its streams end, and it is a stranger. */
@@ -58,11 +59,6 @@ export class WorkloadSocket {
     this.#attestor.release(id);
     this.#servers.get(id)?.close('the pod has left the mesh');
     this.#servers.delete(id);
-  }
-
-  /** Who is served now. */
-  get pods(): readonly AttestablePod[] {
-    return this.#attestor.pods;
   }
 
   close(): void {
@@ -83,7 +79,7 @@ export class WorkloadSocket {
     }
     const attested = this.#attestor.identify(peer);
     if ('podId' in attested) {
-      this.#servers.get(attested.podId)?.take(connection);
+      this.#serverOf(attested).take(connection);
       return;
     }
     const { pid, uid } = peer.credentials;
@@ -91,6 +87,12 @@ export class WorkloadSocket {
       this.#options.log.warn({ pid, uid, netns: peer.namespace?.inode.toString(), reason: attested.reason }, 'caller of the workload socket refused');
     });
     this.#strangers.take(connection);
+  }
+
+  #serverOf({ podId, identity }: AttestedPod): PodServer {
+    const server = this.#servers.get(podId) ?? new PodServer({ podId, identity }, this.#options);
+    this.#servers.set(podId, server);
+    return server;
   }
 }
 

@@ -62,7 +62,10 @@ export function namespaceAt(path: string): NamespaceId | undefined {
   try {
     const { dev, ino } = statSync(path, { bigint: true });
     return { device: dev, inode: ino };
-  } catch {
+  } catch (error) {
+    const { code, errno: number = 0 } = error as NodeJS.ErrnoException;
+    // Whoever may not look must not conclude that there is nothing.
+    if (code === 'EACCES' || code === 'EPERM') throw new SysError('stat', -number, `look up the namespace at ${path}`, 'run as root, or grant CAP_SYS_PTRACE');
     return undefined;
   }
 }

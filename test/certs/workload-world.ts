@@ -31,7 +31,7 @@ export class WorkloadWorld implements AsyncDisposable {
 
   private constructor(clock: Clock) {
     this.path = join(this.#directory, 's');
-    this.server = new PodServer({ id: 'shop/cart-1', identity: IDENTITY }, { source: this.source, clock, log: collectingLog(this.lines) });
+    this.server = new PodServer({ podId: 'shop/cart-1', identity: IDENTITY }, { source: this.source, clock, log: collectingLog(this.lines) });
     this.#listener = createServer((socket) => {
       this.#sockets.add(socket);
       socket.on('close', () => this.#sockets.delete(socket));

@@ -1,4 +1,4 @@
-import { spawn } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtempSync, rmSync } from 'node:fs';
@@ -64,6 +64,14 @@ test('a pid that changes hands while it is looked up leads nowhere', () => {
   expect(namespaceWhile(process.pid, () => undefined)).toBeUndefined();
   expect(namespaceWhile(process.pid, () => 'same')).toEqual(namespaceAt('/proc/self/ns/net'));
   expect(namespaceAt('/run/netns/there-is-none')).toBeUndefined();
+});
+
+test('a namespace that may not be looked at is an error with a remedy', () => {
+  // Run as nobody, this process's own parent is out of sight.
+  const script = `const { namespaceAt } = await import(${JSON.stringify(join(import.meta.dirname, '../../src/sys/peer.ts'))});
+    process.setuid(65534); try { namespaceAt('/proc/' + process.ppid + '/ns/net'); } catch (error) { console.log(error.message); }`;
+  const { stdout, stderr } = spawnSync(process.execPath, ['--input-type=module', '-e', script], { encoding: 'utf8' });
+  expect(stdout, stderr).toBe(`look up the namespace at /proc/${process.pid}/ns/net: stat failed with EACCES; run as root, or grant CAP_SYS_PTRACE\n`);
 });
 
 test('processes are told apart by when they started, whatever they are called', async () => {

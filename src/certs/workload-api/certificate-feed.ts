@@ -22,7 +22,8 @@ export class CertificateFeed {
     this.#unfollow = caller.source.follow(({ identity }) => {
       if (identity === caller.identity) owner.changed();
     });
-    this.#wait = caller.clock.after(this.current === undefined ? WORKLOAD_API_WAIT_MS : 0, () => {
+    if (this.current !== undefined) return;
+    this.#wait = caller.clock.after(WORKLOAD_API_WAIT_MS, () => {
       if (this.current === undefined) owner.late({ code: status.UNAVAILABLE, details: `${caller.identity} has no certificate yet; try again` });
     });
   }

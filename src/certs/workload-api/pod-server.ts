@@ -26,7 +26,7 @@ export interface ServingOptions {
 
 export interface AttestedPod {
   /** `ns/name` */
-  readonly id: string;
+  readonly podId: string;
   /** SPIFFE id. */
   readonly identity: string;
 }
@@ -49,9 +49,9 @@ export class PodServer {
   readonly #injector: ConnectionInjector;
   readonly #connections = new Set<Socket>();
 
-  constructor({ id, identity }: AttestedPod, { source, clock, log }: ServingOptions) {
+  constructor({ podId, identity }: AttestedPod, { source, clock, log }: ServingOptions) {
     const trustDomainId = `spiffe://${parseSpiffeId(identity)?.trustDomain ?? ''}`;
-    this.#caller = { podId: id, identity, trustDomainId, source, clock, log, notices: new Notices(clock), open: new Set() };
+    this.#caller = { podId, identity, trustDomainId, source, clock, log, notices: new Notices(clock), open: new Set() };
     this.#server.addService(SecretDiscoveryService, { ...secretHandlers(this.#caller) });
     this.#server.addService(SpiffeWorkloadAPI, { ...workloadHandlers(this.#caller) });
     this.#injector = this.#server.createConnectionInjector(ServerCredentials.createInsecure());
