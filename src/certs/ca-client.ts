@@ -80,7 +80,7 @@ export class CaClient implements CertificateAuthority {
 
   #failure({ code, details }: ServiceError): Error {
     if (code === status.UNAVAILABLE) this.#readRoots();
-    return new Error(`the CA at ${this.#options.address} ${REFUSALS.has(code) ? 'refused' : 'is away'}: ${details}`);
+    return new Error(`the CA at ${this.#options.address} ${AWAY.has(code) ? 'is away' : 'refused'}: ${details}`);
   }
 
   #connect(): Client {
@@ -110,8 +110,8 @@ export class CaClient implements CertificateAuthority {
   }
 }
 
-/** Answers of a CA that is there, and does not want. */
-const REFUSALS: ReadonlySet<status> = new Set([status.UNAUTHENTICATED, status.PERMISSION_DENIED, status.INVALID_ARGUMENT, status.RESOURCE_EXHAUSTED]);
+/** Without an answer of the CA itself. Anything else is one. */
+const AWAY: ReadonlySet<status> = new Set([status.UNAVAILABLE, status.DEADLINE_EXCEEDED, status.CANCELLED]);
 
 function methodOf(): NonNullable<(typeof IstioCertificateService)[string]> {
   const method = IstioCertificateService['CreateCertificate'];

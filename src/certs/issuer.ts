@@ -17,6 +17,8 @@ const BACKOFF_MIN_MS = 500;
 const BACKOFF_MAX_MS = 60_000;
 /** Renewals are spread by this part of the life around its half, so that a node's certificates do not all fall due at once. */
 const JITTER = 0.1;
+/** Validity goes by the wall clock, timers do not: they stop while a machine is suspended, and reach no further than 24 days. */
+const SLEEP_MAX_MS = 300_000;
 /** Parts of its life at which a certificate that could not be renewed is complained about again. */
 const REMINDERS = [0.75, 0.9] as const;
 
@@ -217,10 +219,18 @@ export class Issuer implements CertificateSource {
   }
 
   #later(entry: Entry, delayMs: number): void {
+    entry.nextMs = this.#options.clock.wallMs() + delayMs;
+    this.#sleep(entry);
+  }
+
+  #sleep(entry: Entry): void {
     const { clock } = this.#options;
+    const leftMs = entry.nextMs - clock.wallMs();
     entry.timer?.cancel();
-    entry.nextMs = clock.wallMs() + delayMs;
-    entry.timer = clock.after(delayMs, () => this.#request(entry));
+    entry.timer = clock.after(Math.min(leftMs, SLEEP_MAX_MS), () => {
+      if (clock.wallMs() >= entry.nextMs) this.#request(entry);
+      else this.#sleep(entry);
+    });
   }
 }
 

@@ -35,7 +35,12 @@ interface Flags {
 }
 
 export function controlCommand(): Command {
-  return new Command('control').description('the CA of a mesh of several nodes').addCommand(runCommand(), { isDefault: true }).addCommand(statusCommand()).addCommand(rotateCommand());
+  return new Command('control')
+    .description('the CA of a mesh of several nodes')
+    .addCommand(runCommand(), { isDefault: true })
+    .addCommand(statusCommand())
+    .addCommand(rotateCommand())
+    .addHelpText('after', '\nIts options are listed by: orlop control run --help');
 }
 
 function runCommand(): Command {

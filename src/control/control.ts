@@ -14,6 +14,7 @@ import { readGivenCa } from '../certs/given-files.ts';
 import type { GivenFiles } from '../certs/given-files.ts';
 import type { Lifetimes } from '../certs/rotation.ts';
 import { systemClock } from '../core/clock.ts';
+import { DRAIN_DEADLINE_MS } from '../core/limits.ts';
 import type { LogLevel } from '../core/log-level.ts';
 import { createLogger } from '../core/log.ts';
 import type { Logger } from '../core/log.ts';
@@ -24,6 +25,7 @@ import type { Reply, Routes } from '../telemetry/http-endpoints.ts';
 import { serveCa } from './ca-server.ts';
 import type { Listen } from './ca-server.ts';
 import { TokenFile } from './node-authenticator.ts';
+import type { NodeAuthenticator } from './node-authenticator.ts';
 import { NodeIdentities } from './node-identities.ts';
 import { writeRoots } from './roots-file.ts';
 import { ServerCertificate } from './server-certificate.ts';
@@ -62,24 +64,30 @@ export class Control {
   #port = 0;
   #stopping = false;
 
-  private constructor(options: ControlOptions, parts: { log: Logger; config: ConfigDir; ca: Authority }) {
-    const { log, config, ca } = parts;
+  private constructor(options: ControlOptions, parts: { log: Logger; config: ConfigDir; ca: Authority; authenticator: NodeAuthenticator }) {
+    const { log, config, ca, authenticator } = parts;
     this.#options = options;
     this.#log = log;
     this.#config = config;
     this.#ca = ca;
     this.#certificate = new ServerCertificate(ca, { dns: options.names, addresses: addressesOf(options.listen.address) }, { clock: systemClock, log });
-    this.#service = new SigningService({ ca, authenticator: new TokenFile(options.nodeTokens, log), identities: this.#identities, clock: systemClock, log });
+    this.#service = new SigningService({ ca, authenticator, identities: this.#identities, clock: systemClock, log });
   }
 
   /** Start; resolves when certificates can be asked for. Rejects with a sentence. */
   static async start(options: ControlOptions): Promise<Control> {
     const log = createLogger('control', options.logLevel);
+    const authenticator = new TokenFile(options.nodeTokens, log);
     const config = new ConfigDir(options.config, log);
     const trustDomain = config.snapshot.get()?.mesh.trustDomain ?? '';
     const ca = await Authority.open({ trustDomain, lifetimes: options.lifetimes, keys: keysOf(options.keys), clock: systemClock, log });
-    const control = new Control(options, { log, config, ca });
-    await control.#serve();
+    const control = new Control(options, { log, config, ca, authenticator });
+    try {
+      await control.#serve();
+    } catch (error) {
+      await control.stop();
+      throw error;
+    }
     return control;
   }
 
@@ -93,14 +101,22 @@ export class Control {
     this.#stopping = true;
     this.#config.close();
     this.#certificate.close();
-    await new Promise<void>((resolve) => {
-      if (this.#server === undefined) resolve();
-      else this.#server.tryShutdown(() => resolve());
-    });
+    await this.#endCalls();
     await this.#ca.close();
     for (const server of this.#httpServers) server.close();
     for (const server of this.#httpServers) server.closeAllConnections();
     this.#log.info('ended');
+  }
+
+  /** Calls under way are answered, within the deadline. */
+  async #endCalls(): Promise<void> {
+    const server = this.#server;
+    if (server === undefined) return;
+    const late = setTimeout(() => server.forceShutdown(), DRAIN_DEADLINE_MS);
+    await new Promise<void>((resolve) => {
+      server.tryShutdown(() => resolve());
+    });
+    clearTimeout(late);
   }
 
   async #serve(): Promise<void> {

@@ -94,7 +94,7 @@ export class SigningService {
       if (error instanceof CsrError) throw new Refused('invalid', status.INVALID_ARGUMENT, error.message);
       const message = error instanceof Error ? error.message : String(error);
       log.error({ node, identity, error: message }, 'the CA could not sign');
-      throw new Refused('failed', status.UNAVAILABLE, message);
+      throw new Refused('failed', status.INTERNAL, message);
     }
   }
 

@@ -124,6 +124,23 @@ describe('an issuer', () => {
     expect(log.lines).toEqual([]);
   });
 
+  it('renews certificates of a year at half of it too, and no more often', async () => {
+    await authority.close();
+    authority = await Authority.open({ trustDomain: 'cluster.local', lifetimes: { leafMs: 365 * DAY, intermediateMs: 1500 * DAY, rootMs: 3650 * DAY }, keys: { store: new MemoryCaStore() }, clock, log });
+    ca = new Switchable(authority);
+    issuer = new Issuer({ ca, clock, random: seededRandom(1), log, lifetimeMs: 365 * DAY });
+    issuer.want(REVIEWS);
+    await held(REVIEWS);
+    // Timers of the event loop take no more than this; a longer wait would be over at once.
+    const longest = 2 ** 31 - 1;
+    const after = vi.spyOn(clock, 'after');
+    await pass(160 * DAY);
+    expect(ca.requests).toBe(1);
+    await pass(45 * DAY);
+    expect(ca.requests).toBe(2);
+    expect(Math.max(...after.mock.calls.map(([delayMs]) => delayMs))).toBeLessThanOrEqual(longest);
+  });
+
   it('spreads the renewals of many identities', async () => {
     const identities = Array.from({ length: 40 }, (_, n) => `spiffe://cluster.local/ns/n/sa/s${n}`);
     for (const identity of identities) issuer.want(identity);

@@ -2,6 +2,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
+import { connect } from 'node:tls';
 import { join } from 'node:path';
 import { X509Certificate } from 'node:crypto';
 import { Client, credentials, Metadata, status } from '@grpc/grpc-js';
@@ -163,6 +164,26 @@ describe('the tokens', () => {
     expect(await call({ authorization: 'Bearer another-token-of-node-1' })).toHaveLength(3);
     writeFileSync(path('tokens'), good);
     expect(await call({})).toHaveLength(3);
+  });
+});
+
+describe('the server\'s own certificate', () => {
+  it('is renewed while it serves', async () => {
+    const brief = await Control.start({
+      config: directory, nodeTokens: path('tokens'), listen: { address: '127.0.0.1', port: 0 }, names: [CA_SERVER_NAME, 'localhost'], keys: 'memory',
+      lifetimes: { leafMs: 3_000, intermediateMs: 86_400_000, rootMs: 864_000_000 }, rootsOut: path('brief.pem'), httpPort: await freePort(), runDirectory: mkdtempSync(path('run-')), logLevel: 'silent',
+    });
+    const ca = readFileSync(path('brief.pem'));
+    const serial = (): Promise<string> => new Promise((resolve, reject) => {
+      const socket = connect({ host: '127.0.0.1', port: brief.port, servername: 'localhost', ca, ALPNProtocols: ['h2'] }, () => {
+        resolve(socket.getPeerCertificate().serialNumber);
+        socket.destroy();
+      });
+      socket.on('error', reject);
+    });
+    const first = await serial();
+    await expect.poll(serial, { timeout: 20_000 }).not.toBe(first);
+    await brief.stop();
   });
 });
 
