@@ -269,5 +269,8 @@ export const ROOTS_MAX = 10;
 /** What a CA keeps: its roots, their keys and what signs; some 4 KiB while the root is being changed. */
 export const CA_STATE_BYTES_MAX: number = 256 * KIB;
 
+/** Questions that one workload may have under way with its external authorizers. */
+export const EXT_AUTHZ_CHECKS_MAX = 1_024;
+
 /** What an external authorizer may answer: a refusal's page at most. */
 export const EXT_AUTHZ_ANSWER_BYTES_MAX: number = 256 * KIB;

@@ -30,11 +30,27 @@ export interface Answer {
   readonly trailers: HeaderList | undefined;
 }
 
+/**
+ * Authorizers of one node may be pods that a policy protects in turn, and then they are asked about within the question, in the
+ * same turn of the loop. A chain that is longer than this is taken for a circle.
+ */
+const NESTED_CALLS_MAX = 4;
+
+let nested = 0;
+
 /** Ask. `done` is called once, with the answer or why there is none, never after the returned function. */
 export function call(caller: Caller, provider: ExtAuthzProvider, head: RequestHead, body: Buffer, done: (answer: Answer | string) => void): () => void {
   const cluster = provider.cluster === undefined ? undefined : caller.clusters.get(provider.cluster);
-  if (cluster === undefined) {
-    done(`there is no service ${provider.service} with port ${provider.port}`);
+  const fault =
+    cluster === undefined
+      ? `there is no service ${provider.service} with port ${provider.port}`
+      : cluster.members.some(({ spec }) => spec.workload === caller.workload.id)
+        ? 'it is the authorizer itself that it is asked about: leave it out of the CUSTOM policy'
+        : nested >= NESTED_CALLS_MAX
+          ? 'authorizers ask each other in a circle'
+          : undefined;
+  if (cluster === undefined || fault !== undefined) {
+    done(fault ?? '');
     return () => undefined;
   }
   const exchange = new Exchange('source', connectionOf(caller.workload, provider), caller.workload.table, caller.clock.nowMs());
@@ -63,10 +79,15 @@ class Call implements ResponseSink {
       this.#giveUp(new MeshError('request_timeout'));
       this.#settle(`no answer within ${timeoutMs} ms`);
     });
-    this.#request = serve(this);
-    if (this.#isOver()) return;
-    if (body.length > 0) this.#request.data(body);
-    if (!this.#isOver()) this.#request.end(undefined);
+    nested += 1;
+    try {
+      this.#request = serve(this);
+      if (this.#isOver()) return;
+      if (body.length > 0) this.#request.data(body);
+      if (!this.#isOver()) this.#request.end(undefined);
+    } finally {
+      nested -= 1;
+    }
   }
 
   cancel(): void {

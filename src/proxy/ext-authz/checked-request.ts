@@ -63,7 +63,7 @@ export class CheckedRequest implements RequestSink {
     if (this.#next !== undefined) return this.#next.data(chunk);
     const { buffers, limit, refuseTooLarge, response } = this.#options;
     if (!buffers.mayHold(chunk.length)) {
-      this.#leave(DISCARD);
+      this.#giveUp();
       response.abort(new MeshError('workload_overloaded', { reason: 'too many bytes wait for an authorizer' }));
       return true;
     }
@@ -72,7 +72,7 @@ export class CheckedRequest implements RequestSink {
     this.#keptBytes += chunk.length;
     if (!this.#asked && limit !== undefined && this.#keptBytes > limit.bytes) {
       if (!limit.mayBePart) {
-        this.#leave(DISCARD);
+        this.#giveUp();
         refuseTooLarge();
         return true;
       }
@@ -99,9 +99,7 @@ export class CheckedRequest implements RequestSink {
       this.#next.abort(error);
       return;
     }
-    const stop = this.#stop;
-    this.#leave(DISCARD);
-    stop?.();
+    this.#giveUp();
   }
 
   resumeResponse(): void {
@@ -128,9 +126,15 @@ export class CheckedRequest implements RequestSink {
     else if (this.#held && this.#open) this.#options.response.resumeRequest();
   }
 
+  #giveUp(): void {
+    const stop = this.#stop;
+    this.#stop = undefined;
+    this.#leave(DISCARD);
+    stop?.();
+  }
+
   #leave(next: RequestSink): void {
     this.#next = next;
-    this.#stop = undefined;
     this.#kept = [];
     this.#options.buffers.give(this.#keptBytes);
     this.#keptBytes = 0;

@@ -3,6 +3,7 @@
  * that is being protected, through its own clusters.
  */
 import { MeshError } from '../../core/errors.ts';
+import { EXT_AUTHZ_CHECKS_MAX } from '../../core/limits.ts';
 import type { Logger } from '../../core/log.ts';
 import type { ExtAuthzProvider } from '../../mesh/security.ts';
 import type { RequestSink, ResponseSink, Service } from '../exchange.ts';
@@ -17,7 +18,7 @@ import { GrpcChecker } from './grpc-check.ts';
 import { HttpChecker } from './http-check.ts';
 import { applyChanges, isFraming } from './outcome.ts';
 import type { Allowed, CheckOutcome, Denied, HeaderChange } from './outcome.ts';
-import type { Checker } from './subject.ts';
+import type { CheckSubject, Checker } from './subject.ts';
 
 /** Tells the application that nobody could be asked; from a client it is a forgery. */
 const FAILURE_MODE_ALLOWED = 'x-envoy-auth-failure-mode-allowed';
@@ -28,6 +29,7 @@ export class ExternalAuthorizer {
   readonly #checkers = new WeakMap<ExtAuthzProvider, Checker>();
   /** Names of providers that could not be asked last time. */
   readonly #failing = new Set<string>();
+  #underWay = 0;
 
   constructor(caller: Caller, log: Logger) {
     this.#caller = caller;
@@ -48,7 +50,7 @@ export class ExternalAuthorizer {
       buffers: this.#caller.clusters.buffers,
       limit,
       expectsContinue: head.expectContinue,
-      ask: (body, partial, done) => this.#checkerOf(provider).check({ exchange, head: checked, body, partial }, done),
+      ask: (body, partial, done) => this.#check(provider, { exchange, head: checked, body, partial }, done),
       act: (outcome) => this.#act(outcome, provider, { exchange, head: checked, response, next }),
       refuseTooLarge,
     });
@@ -56,9 +58,9 @@ export class ExternalAuthorizer {
     return request;
   }
 
-  /** Ask about an opaque connection. `done` is called once, never after the returned function. */
+  /** Ask about an opaque connection. `done` is called once, never after the returned function, which is not to be called after it. */
   connection(provider: ExtAuthzProvider, exchange: Exchange, done: (error: MeshError | undefined) => void): () => void {
-    return this.#checkerOf(provider).check({ exchange, head: undefined, body: undefined, partial: false }, (outcome) => {
+    return this.#check(provider, { exchange, head: undefined, body: undefined, partial: false }, (outcome) => {
       this.#note(outcome, provider);
       if (outcome.kind === 'denied') done(new MeshError('ext_authz_denied', { at: provider.name }));
       else done(outcome.kind === 'error' && !provider.failOpen ? new MeshError('ext_authz_error', { at: provider.name, reason: outcome.reason }) : undefined);
@@ -78,6 +80,22 @@ export class ExternalAuthorizer {
         head.headers.set(FAILURE_MODE_ALLOWED, 'true');
         return next.serve(exchange, head, response);
     }
+  }
+
+  #check(provider: ExtAuthzProvider, subject: CheckSubject, done: (outcome: CheckOutcome) => void): () => void {
+    if (this.#underWay >= EXT_AUTHZ_CHECKS_MAX) {
+      done({ kind: 'error', reason: `${EXT_AUTHZ_CHECKS_MAX} questions are under way` });
+      return () => undefined;
+    }
+    this.#underWay += 1;
+    const stop = this.#checkerOf(provider).check(subject, (outcome) => {
+      this.#underWay -= 1;
+      done(outcome);
+    });
+    return () => {
+      this.#underWay -= 1;
+      stop();
+    };
   }
 
   #checkerOf(provider: ExtAuthzProvider): Checker {

@@ -15,7 +15,7 @@ export interface CheckSubject {
 
 /** Asks one provider. */
 export interface Checker {
-  /** `done` is called once; never after the returned function, which gives the question up. */
+  /** `done` is called once; never after the returned function, which gives the question up and is not called after `done`. */
   check(subject: CheckSubject, done: (outcome: CheckOutcome) => void): () => void;
 }
 

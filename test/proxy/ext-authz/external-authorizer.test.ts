@@ -1,6 +1,7 @@
 /** What an HTTP authorizer is asked, and what becomes of the request; the authorizer is scripted, the application recorded. */
 import { describe, expect, test } from 'vitest';
 import { MeshError } from '../../../src/core/errors.ts';
+import { WORKLOAD_BUFFERED_BYTES_MAX } from '../../../src/core/limits.ts';
 import type { Logger } from '../../../src/core/log.ts';
 import type { ExtAuthzProvider } from '../../../src/mesh/security.ts';
 import type { RequestSink, ResponseSink, Service } from '../../../src/proxy/exchange.ts';
@@ -86,6 +87,11 @@ class Bench {
 
   /** What the request's sink said to each part of the body. */
   accepts: boolean[] = [];
+
+  /** For a request of somebody else. */
+  serve(head: RequestHead, response: ResponseSink): RequestSink {
+    return this.#service.serve(new Exchange('destination', this.world.connection, undefined, 0), head, response);
+  }
 
   send(asked: Asked = {}): FakeClient {
     const client = this.begin(asked);
@@ -208,6 +214,15 @@ describe('the body', () => {
   });
 });
 
+test('a workload that holds too many bytes holds no more', () => {
+  const bench = new Bench(providerOf(), silent);
+  const client = bench.begin({ method: 'POST' });
+  bench.world.clock.advance(0);
+  bench.world.clusters.buffers.hold(WORKLOAD_BUFFERED_BYTES_MAX - 10);
+  client.sink.data(Buffer.alloc(11));
+  expect([client.aborted?.code, bench.question.cancelled?.code, bench.world.idle]).toEqual(['workload_overloaded', 'downstream_gone', true]);
+});
+
 describe('allowed', () => {
   test('with headers for the application that replace the client\'s, and without those that are to go', () => {
     const lines: Headers = [['X-User', 'alice'], ['X-Group', 'a'], ['X-Group', 'b'], ['X-Secret', 's'], ['x-envoy-auth-headers-to-remove', 'Authorization, x-drop,host'], ['Content-Length', '0']];
@@ -308,6 +323,38 @@ describe('an authorizer that cannot be asked', () => {
     new ExternalAuthorizer({ workload, clusters, clock }, bench.world.dataplane.log).connection(providerOf(), new Exchange('destination', connection, undefined, 0), (error) => (refused = error));
     expect([refused?.code, refused?.reason]).toEqual(['ext_authz_error', 'an HTTP provider cannot be asked about opaque connections']);
   });
+});
+
+describe('circles', () => {
+  const neighbours = (world: World, server: string): void => {
+    const cluster = providerCluster('10.1.0.1', 8000);
+    world.workload.table = tableOf({ clusters: [{ ...cluster, endpoints: cluster.endpoints.map((endpoint) => ({ ...endpoint, workload: server, enrolled: true })) }] });
+  };
+
+  test('an authorizer is not asked about itself', () => {
+    const bench = new Bench(providerOf());
+    neighbours(bench.world, bench.world.workload.id);
+    const client = bench.send();
+    expect([client.status, client.exchange.error?.reason]).toEqual([403, 'it is the authorizer itself that it is asked about: leave it out of the CUSTOM policy']);
+  });
+
+  test('authorizers that are asked about each other refuse, and nothing overflows', () => {
+    const bench = new Bench(providerOf());
+    const { world } = bench;
+    neighbours(world, 'default/gate');
+    const gate = { ...world.pod('default/gate', tableOf()), inbound: () => ({ serve: (_exchange: Exchange, head: RequestHead, response: ResponseSink) => bench.serve(head, response) }) };
+    world.workloads.set('default/gate', gate);
+    expect([bench.send().status, bench.app.heads]).toEqual([403, []]);
+    expect(world.idle).toBe(true);
+  });
+});
+
+test('no more than so many questions are under way', () => {
+  const bench = new Bench(providerOf(), silent);
+  const clients = Array.from({ length: 1_025 }, () => bench.begin());
+  expect(clients.filter((client) => client.status === 403)).toHaveLength(1);
+  for (const client of clients.slice(0, 2)) client.sink.abort(new MeshError('downstream_gone'));
+  expect([bench.begin(), bench.begin(), bench.begin()].map((client) => client.status)).toEqual([0, 0, 403]);
 });
 
 test('a client that leaves takes its question along', () => {
