@@ -24,6 +24,9 @@ const RETRY_MS = 5_000;
 /** Timers of the event loop do not reach further than 24 days, and clocks are set: the longest sleep between two looks. */
 const SLEEP_MAX_MS = 3_600_000;
 
+/** Well below the margin of a rotation (certs/rotation.ts). */
+const SAVE_MAX_MS = 5_000;
+
 export interface AuthorityOptions {
   readonly trustDomain: string;
   readonly lifetimes: Lifetimes;
@@ -239,10 +242,15 @@ export class Authority implements CertificateAuthority {
     }
   }
 
-  /** Kept first, then used: what was handed out must never be forgotten. */
+  /**
+   * Kept first, then used: what was handed out must never be forgotten. Leaves go on being signed meanwhile, as before the step; when that was
+   * for too long, the times in `state` are no longer true, and the step is taken anew.
+   */
   async #adopt(state: CaState): Promise<void> {
-    const { keys } = this.#options;
+    const { keys, clock } = this.#options;
+    const sinceMs = clock.nowMs();
     if ('store' in keys) await keys.store.save(state);
+    if (clock.nowMs() - sinceMs > SAVE_MAX_MS) throw new Error(`the store took more than ${SAVE_MAX_MS / 1000} seconds to keep the keys of the CA`);
     const signer = state.signer === this.#state.signer ? this.#signer : await openSigner(state.signer);
     this.#state = state;
     this.#signer = signer;

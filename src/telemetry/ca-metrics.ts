@@ -15,8 +15,8 @@ export class CaMetrics {
   readonly #registry = new Registry();
 
   constructor(counts: () => CaCounts) {
-    this.#gauge('orlop_ca_root_expiry_seconds', 'When the root that signs expires, in seconds since the epoch', () => counts().rootNotAfterMs / 1000);
-    this.#gauge('orlop_ca_intermediate_expiry_seconds', 'When the certificate that signs leaves expires, in seconds since the epoch', () => counts().intermediateNotAfterMs / 1000);
+    this.#gauge('orlop_ca_root_expiry_timestamp_seconds', 'When the root that signs expires, in seconds since the epoch', () => counts().rootNotAfterMs / 1000);
+    this.#gauge('orlop_ca_intermediate_expiry_timestamp_seconds', 'When the certificate that signs leaves expires, in seconds since the epoch', () => counts().intermediateNotAfterMs / 1000);
     this.#gauge('orlop_ca_trusted_roots', 'Roots that are trusted; more than one while the root is being changed', () => counts().trustedRoots);
     this.#counter('orlop_ca_certificates_issued_total', 'Certificates signed', [], () => [[{}, counts().issued]]);
     this.#counter('orlop_ca_requests_refused_total', 'Requests refused, by reason', ['reason'], () => Object.entries(counts().refused).map(([reason, count]) => [{ reason }, count]));

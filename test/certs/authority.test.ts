@@ -175,6 +175,31 @@ describe('rotation', () => {
     expect(ca.status().roots.map(({ use }) => use)).toEqual(['signs']);
   });
 
+  it('begins anew when the CA comes back after years, with everything it had expired', async () => {
+    const old = ca.roots.get();
+    await ca.close();
+    clock.advance(4000 * DAY);
+    ca = await open();
+    expect(splitCertificates(ca.roots.get())).toHaveLength(1);
+    const { chain, roots } = await issue();
+    expect(roots).not.toBe(old);
+    expect(verifyWithOpenssl(chain, roots, { atMs: clock.wallMs() })).toBe('');
+  });
+
+  it('takes a step anew when the store took too long over it', async () => {
+    const { roots } = await issue();
+    const save = store.save.bind(store);
+    store.save = async (state) => {
+      clock.advance(6_000);
+      await save(state);
+    };
+    await expect(ca.rotate('root')).rejects.toThrow('the store took more than 5 seconds');
+    expect((await issue()).roots).toBe(roots);
+    store.save = save;
+    await ca.rotate('root');
+    expect(splitCertificates(ca.roots.get())).toHaveLength(2);
+  });
+
   it('waits for certificates of the longest life there ever was', async () => {
     await ca.close();
     ca = await open({ ...LIFETIMES, leafMs: HOUR });

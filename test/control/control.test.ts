@@ -148,7 +148,7 @@ describe('CreateCertificate', () => {
     expect(text).toMatch(/^orlop_ca_certificates_issued_total [1-9]/m);
     expect(text).toContain('orlop_ca_requests_refused_total{reason="unauthenticated"} 3\n');
     expect(text).toContain('orlop_ca_requests_refused_total{reason="not_on_node"} 4\n');
-    expect(text).toMatch(/^orlop_ca_root_expiry_seconds \d{10}$/m);
+    expect(text).toMatch(/^orlop_ca_root_expiry_timestamp_seconds \d{10}$/m);
     expect(text).not.toContain('PRIVATE KEY');
     expect(await (await fetch(`http://127.0.0.1:${httpPort}/healthz/ready`)).text()).toBe('ready\n');
   });
