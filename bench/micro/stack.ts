@@ -8,6 +8,7 @@ import { createLogger } from '../../src/core/log.ts';
 import { systemRandom } from '../../src/core/random.ts';
 import { RequestHead, ResponseHead } from '../../src/proxy/head.ts';
 import { HeaderList } from '../../src/proxy/headers.ts';
+import { Admission } from '../../src/proxy/admission.ts';
 import { ClusterSet } from '../../src/proxy/cluster-set.ts';
 import { STRANGER } from '../../src/proxy/connection.ts';
 import type { Connection } from '../../src/proxy/connection.ts';
@@ -117,6 +118,7 @@ const dataplane: DataPlane = {
     },
   },
   resolve: () => Promise.resolve([]),
+  nodeAddresses: () => new Set(),
   workloads,
   draining: () => false,
 };
@@ -125,12 +127,16 @@ const codecs = { http1: codec, http2: codec };
 
 function pod(id: string, table: WorkloadHandle['table']): WorkloadHandle {
   let inbound: Inbound | undefined;
+  let admission: Admission | undefined;
   const handle: WorkloadHandle = {
     id,
     identity: 'spiffe://cluster.local/ns/default/sa/client',
     baggage: '',
     addresses: ['10.0.0.1'],
     table,
+    get admission() {
+      return (admission ??= new Admission(handle, dataplane));
+    },
     sockets: { outbound: () => -1, inbound: () => -1 },
     inbound: () => (inbound ??= new Inbound(handle, dataplane, codecs)).service,
   };

@@ -95,6 +95,7 @@ export class Proxy implements UpstreamOwner, Service {
       dialer: undefined as never,
       identities: new Identities(),
       resolve: async () => await Promise.resolve([]),
+      nodeAddresses: () => new Set(),
       workloads: new Map(),
       draining: () => this.draining,
     };

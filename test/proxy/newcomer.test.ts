@@ -33,8 +33,12 @@ class Bench implements OpaqueDialer, ConnectionHandler {
   readonly #protocol: Protocol;
   readonly #dataplane: DataPlane;
   leases = 0;
+  /** Connections that the handler has an eye on. */
+  watched = 0;
 
-  constructor(protocol: Protocol) {
+  constructor(protocol: Protocol, { refused, opaqueAllowed = true }: { readonly refused?: MeshError; readonly opaqueAllowed?: boolean } = {}) {
+    this.#refused = refused;
+    this.#opaqueAllowed = opaqueAllowed;
     this.#protocol = protocol;
     const [ours, theirs] = duplexPair({ allowHalfOpen: true });
     this.client = theirs;
@@ -54,11 +58,28 @@ class Bench implements OpaqueDialer, ConnectionHandler {
       dialer: { dial: () => { throw new Error('not dialled here'); }, socket: () => { throw new Error('not dialled here'); } },
       identities: new Identities(),
       resolve: async () => [],
+      nodeAddresses: () => new Set(),
       workloads: new Map(),
       draining: () => false,
     };
     const connection = { direction: 'outbound', remoteAddress: '10.0.0.1', remotePort: 4000, destinationAddress: '10.0.0.2', destinationPort: 80, serverName: '' } as Connection;
     receive(SocketTransport.over(ours, NOBODY), connection, this, this.#dataplane, () => this.log.push('closed'));
+  }
+
+  readonly #refused: MeshError | undefined;
+  readonly #opaqueAllowed: boolean;
+
+  fault(): MeshError | undefined {
+    return this.#refused;
+  }
+
+  accepted(): () => void {
+    this.watched += 1;
+    return () => (this.watched -= 1);
+  }
+
+  mayBeOpaque(): boolean {
+    return this.#opaqueAllowed;
   }
 
   protocol(): Protocol {
@@ -170,6 +191,33 @@ describe('a connection to a port of undeclared protocol', () => {
     await bench.settle();
     expect(bench.client.destroyed || bench.log.includes('closed')).toBe(true);
     expect(bench.log).toContain('tcp closed UF');
+  });
+});
+
+describe('a connection that policies are against', () => {
+  it('is reset before a byte is read, and nothing is dialled', async () => {
+    const bench = new Bench('http', { refused: new MeshError('mtls_required') });
+    bench.client.write('GET / HTTP/1.1\r\n');
+    await bench.settle();
+    expect(bench.log).toEqual(['closed']);
+    expect(bench.ours.destroyed).toBe(true);
+  });
+
+  it('as an opaque one may still turn out to be HTTP: a silent client\'s upstream is not dialled', async () => {
+    const bench = new Bench('sniff', { opaqueAllowed: false });
+    bench.clock.advance(DETECT_SILENCE_MS);
+    expect(bench.log).toEqual([]);
+    bench.client.write('GET / HTTP/1.1\r\n');
+    await bench.settle();
+    expect(bench.log).toEqual(['http:GET / HTTP/1.1\r\n']);
+  });
+
+  it('is watched for as long as it lasts', async () => {
+    const bench = new Bench('http');
+    expect(bench.watched).toBe(1);
+    bench.clock.advance(HEAD_TIMEOUT_MS);
+    await bench.settle();
+    expect([bench.watched, bench.log]).toEqual([0, ['closed']]);
   });
 });
 
