@@ -1,15 +1,23 @@
 /** The connections of one pod to elsewhere, each secured as its target says. */
 import type { Duplex } from 'node:stream';
+import type { DataPlane } from './dataplane.ts';
 import type { Tunnels } from './hbone/tunnels.ts';
+import { SocketTransport } from './socket-transport.ts';
+import type { Identities } from './tls/identities.ts';
+import { Originator } from './tls/originate.ts';
 import type { Transport, TransportOwner } from './transport.ts';
 import type { Dialer, DialTarget } from './upstream.ts';
 
 export class PodDialer implements Dialer {
   readonly #plain: Dialer;
   readonly #tunnels: Tunnels;
+  readonly #identities: Identities;
+  readonly #originator: Originator;
 
-  constructor(plain: Dialer, tunnels: Tunnels) {
-    this.#plain = plain;
+  constructor({ dialer, identities, clock }: DataPlane, tunnels: Tunnels) {
+    this.#plain = dialer;
+    this.#identities = identities;
+    this.#originator = new Originator(clock);
     this.#tunnels = tunnels;
   }
 
@@ -25,7 +33,7 @@ export class PodDialer implements Dialer {
       case 'hbone':
         return this.#tunnels.open(target, security.identities, owner);
       case 'tls':
-        throw new Error('TLS origination');
+        return SocketTransport.securing(this.#originator.connect(() => this.#plain.socket(target), security, this.#identities.get(target.workload.identity)), owner);
     }
   }
 }

@@ -70,7 +70,7 @@ export class Pod implements WorkloadHandle {
     this.admission = new Admission(this, shared);
     this.sockets = sockets;
     this.#tunnels = new Tunnels(this, shared);
-    const dataplane = { ...shared, dialer: new PodDialer(shared.dialer, this.#tunnels) };
+    const dataplane = { ...shared, dialer: new PodDialer(shared, this.#tunnels) };
     this.#dataplane = dataplane;
     const codecs = codecsOver(dataplane);
     this.#clusters = new ClusterSet(this, dataplane, codecs);

@@ -90,7 +90,7 @@ const policyFields = {
     outlierDetectionHttpErrorCodes: later('5xx and gateway errors count'),
   }),
   tls: object({
-    mode: oneOf(['DISABLE', 'SIMPLE', 'MUTUAL', 'ISTIO_MUTUAL']), clientCertificate: string, privateKey: string, caCertificates: string, credentialName: string,
+    mode: oneOf(['DISABLE', 'SIMPLE', 'MUTUAL', 'ISTIO_MUTUAL']), clientCertificate: string, privateKey: string, caCertificates: string, credentialName: later('Secrets come with Kubernetes support; name files', string),
     subjectAltNames: list(string), sni: string, insecureSkipVerify: boolean, caCrl: later('certificates are not looked up in revocation lists', string),
   }),
 };

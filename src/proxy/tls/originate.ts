@@ -1,0 +1,115 @@
+/**
+ * TLS to an endpoint itself, as a DestinationRule asks for it (ClientTLSSettings): to servers outside the mesh, and to
+ * applications that speak TLS on their own.
+ */
+import { readFileSync, statSync } from 'node:fs';
+import { isIP } from 'node:net';
+import type { Duplex } from 'node:stream';
+import { checkServerIdentity, connect, createSecureContext, getCACertificates } from 'node:tls';
+import type { PeerCertificate, SecureContext, TLSSocket } from 'node:tls';
+import type { Clock } from '../../core/clock.ts';
+import type { UpstreamTls } from '../../mesh/table.ts';
+import type { UpstreamSecurity } from '../upstream.ts';
+import { checkIdentity } from './connect.ts';
+import type { Credentials } from './identities.ts';
+
+/** Files are looked at again after so long: cert-manager and its like replace them. */
+const LOOK_AGAIN_MS = 5_000;
+
+type Origination = Extract<UpstreamSecurity, { kind: 'tls' }>;
+
+interface Held {
+  readonly context: SecureContext;
+  /** Modification times of the files it was made from. */
+  readonly versions: string;
+  lookedMs: number;
+}
+
+export class Originator {
+  readonly #clock: Clock;
+  /** Settings go with the table they are part of. */
+  readonly #contexts = new WeakMap<UpstreamTls, Held>();
+
+  constructor(clock: Clock) {
+    this.#clock = clock;
+  }
+
+  /**
+   * Put TLS on the socket that `open` makes, which may still be connecting. `own`: of the client's pod. Throws a sentence, and makes no
+   * socket, when files or certificates are missing.
+   */
+  connect(open: () => Duplex, { tls, host, identities, protocols }: Origination, own: Credentials | undefined): TLSSocket {
+    const serverName = tls.sni === '' ? host : tls.sni;
+    const secureContext = tls.mode === 'ISTIO_MUTUAL' ? ownContext(own) : this.#contextOf(tls);
+    return connect({
+      socket: open(),
+      secureContext,
+      ALPNProtocols: tls.mode === 'ISTIO_MUTUAL' ? ['istio', ...protocols] : [...protocols],
+      rejectUnauthorized: !tls.insecureSkipVerify,
+      checkServerIdentity: (_name: string, certificate: PeerCertificate) => check(tls, serverName, identities, certificate),
+      ...(isIP(serverName) === 0 && !serverName.includes('*') ? { servername: serverName } : {}),
+    });
+  }
+
+  #contextOf(tls: UpstreamTls): SecureContext {
+    const held = this.#contexts.get(tls);
+    const nowMs = this.#clock.nowMs();
+    if (held !== undefined && nowMs - held.lookedMs < LOOK_AGAIN_MS) return held.context;
+    const versions = filesOf(tls).map(versionOf).join(' ');
+    if (held?.versions === versions) {
+      held.lookedMs = nowMs;
+      return held.context;
+    }
+    const context = contextOf(tls);
+    this.#contexts.set(tls, { context, versions, lookedMs: nowMs });
+    return context;
+  }
+}
+
+function ownContext(own: Credentials | undefined): SecureContext {
+  if (own === undefined) throw new Error('the pod has no certificate yet');
+  return own.context;
+}
+
+function contextOf({ mode, clientCertificate, privateKey, caCertificates, credentialName }: UpstreamTls): SecureContext {
+  if (credentialName !== '') throw new Error(`credentialName ${credentialName}: there are no Secrets to read it from; name files`);
+  return createSecureContext({
+    ca: caCertificates === '' ? systemRoots() : read(caCertificates, 'caCertificates'),
+    ...(mode === 'MUTUAL' ? { cert: read(clientCertificate, 'clientCertificate'), key: read(privateKey, 'privateKey') } : {}),
+  });
+}
+
+/** The operating system's; Node's own where it has none. */
+function systemRoots(): string[] {
+  const roots = getCACertificates('system');
+  return roots.length > 0 ? roots : getCACertificates('bundled');
+}
+
+function filesOf({ clientCertificate, privateKey, caCertificates }: UpstreamTls): string[] {
+  return [clientCertificate, privateKey, caCertificates].filter((path) => path !== '');
+}
+
+function read(path: string, field: string): string {
+  try {
+    return readFileSync(path, 'utf8');
+  } catch (error) {
+    throw new Error(`${field} ${path} cannot be read: ${(error as NodeJS.ErrnoException).code ?? String(error)}`, { cause: error });
+  }
+}
+
+function versionOf(path: string): string {
+  const stat = statSync(path, { throwIfNoEntry: false });
+  return stat === undefined ? 'missing' : `${stat.ino}:${stat.mtimeMs}`;
+}
+
+/** Istio: one of the names that are listed, or else the name the server was called by. */
+function check({ mode, subjectAltNames }: UpstreamTls, serverName: string, identities: readonly string[], certificate: PeerCertificate): Error | undefined {
+  const names = [...subjectAltNames, ...identities];
+  if (names.length > 0) return hasName(certificate, names) ? undefined : checkIdentity(certificate.subjectaltname, names);
+  // Between workloads the chain is what counts; sidecars of other meshes do not put host names in.
+  return mode === 'ISTIO_MUTUAL' ? undefined : checkServerIdentity(serverName, certificate);
+}
+
+function hasName({ subjectaltname = '' }: PeerCertificate, names: readonly string[]): boolean {
+  return subjectaltname.split(', ').some((entry) => names.includes(entry.slice(entry.indexOf(':') + 1)));
+}
