@@ -3,7 +3,7 @@
  * gets depends on who the kernel says it is. The socket has a directory of its own, which is all that a pod need mount: one
  * that is mounted outlives the agent, and the admin socket is not in it.
  */
-import { chmodSync, mkdirSync, rmSync } from 'node:fs';
+import { chmodSync, mkdirSync, renameSync, rmSync, statSync } from 'node:fs';
 import { createServer } from 'node:net';
 import type { Server, Socket } from 'node:net';
 import { join } from 'node:path';
@@ -24,6 +24,7 @@ export class WorkloadSocket {
   readonly #strangers = new StrangerServer();
   readonly #notices: Notices;
   readonly #listener: Server;
+  #inode = -1;
 
   private constructor(path: string, options: ServingOptions) {
     this.path = path;
@@ -32,18 +33,23 @@ export class WorkloadSocket {
     this.#listener = createServer((connection) => this.#accept(connection));
   }
 
-  /** Listen on `workload.sock` in `directory`, which is made; its parents must let other users pass (mode 711). */
+  /**
+   * Listen on `workload.sock` in `directory`, which is made; its parents must let other users pass (mode 711). The socket takes the place
+   * of one before it in one step, complete with its rights, so clients never find it missing.
+   */
   static async open(directory: string, options: ServingOptions): Promise<WorkloadSocket> {
     mkdirSync(directory, { recursive: true });
     chmodSync(directory, 0o755);
-    const path = join(directory, 'workload.sock');
-    rmSync(path, { force: true });
-    const socket = new WorkloadSocket(path, options);
+    const socket = new WorkloadSocket(join(directory, 'workload.sock'), options);
+    const bound = join(directory, `.${process.pid}.sock`);
+    rmSync(bound, { force: true });
     await new Promise<void>((resolve, reject) => {
       socket.#listener.once('error', reject);
-      socket.#listener.listen(path, resolve);
+      socket.#listener.listen(bound, resolve);
     });
-    chmodSync(path, 0o666);
+    chmodSync(bound, 0o666);
+    socket.#inode = statSync(bound).ino;
+    renameSync(bound, socket.path);
     socket.#listener.on('error', (error) => options.log.error({ reason: error.message }, 'the workload socket could not accept a connection'));
     return socket;
   }
@@ -61,8 +67,10 @@ export class WorkloadSocket {
     this.#servers.delete(id);
   }
 
+  /** End what is open. The socket goes, unless the next agent's has its place by now. */
   close(): void {
     this.#listener.close();
+    if (statSync(this.path, { throwIfNoEntry: false })?.ino === this.#inode) rmSync(this.path);
     for (const server of this.#servers.values()) server.close('the agent is ending');
     this.#strangers.close();
   }
