@@ -160,7 +160,10 @@ export class Agent {
 
   async #serve(): Promise<void> {
     const { metricsPort, readyPort, runDirectory } = this.#options;
-    const metrics = async (): Promise<{ type: string; body: string }> => ({ type: this.#metrics.contentType, body: await this.#metrics.render(await this.#workers.collect()) });
+    const metrics = async (): Promise<{ type: string; body: string }> => {
+      this.#metrics.certified(this.#certificates.states());
+      return { type: this.#metrics.contentType, body: await this.#metrics.render(await this.#workers.collect()) };
+    };
     this.#servers.push(
       await serveOnPort({ '/metrics': metrics, '/stats/prometheus': metrics }, metricsPort, '::', '--metrics-port'),
       await serveOnPort({ '/healthz/ready': () => this.#readiness() }, readyPort, '::', '--ready-port'),

@@ -16,6 +16,13 @@ interface Value {
   readonly metricName?: string;
 }
 
+/** Of an issuer's state, what is counted. */
+export interface CertifiedIdentity {
+  readonly identity: string;
+  readonly state: 'requested' | 'valid' | 'stale' | 'expired';
+  readonly certificate: { readonly notAfterMs: number } | undefined;
+}
+
 export class NodeMetrics {
   readonly #registry = new Registry();
   readonly #last = new Map<string, WorkerCounts>();
@@ -26,6 +33,8 @@ export class NodeMetrics {
   readonly #pods: Gauge;
   readonly #version: Gauge;
   readonly #problems: Gauge<'severity'>;
+  readonly #certificates: Gauge<'state'>;
+  readonly #certificateExpiry: Gauge<'identity'>;
 
   constructor(version = '0.1.0') {
     const registers = [this.#registry];
@@ -36,6 +45,8 @@ export class NodeMetrics {
     this.#pods = new Gauge({ name: 'orlop_enrolled_pods', help: 'Pods of this node that take part in the mesh', registers });
     this.#version = new Gauge({ name: 'orlop_config_version', help: 'Version of the configuration in force', registers });
     this.#problems = new Gauge({ name: 'orlop_config_problems', help: 'Problems of the configuration', labelNames: ['severity'], registers });
+    this.#certificates = new Gauge({ name: 'orlop_certificates', help: 'Identities of this node, by the state of their certificates', labelNames: ['state'], registers });
+    this.#certificateExpiry = new Gauge({ name: 'orlop_certificate_expiry_timestamp_seconds', help: 'When the certificate of an identity expires', labelNames: ['identity'], registers });
     this.#add('orlop_local_replies_total', 'Exchanges that the agent itself ended, by reason', 'counter', () => this.#localReplies());
     this.#add('orlop_access_log_dropped_total', 'Access log lines that standard output did not take', 'counter', () => [
       { labels: {}, value: this.#counts.reduce((sum, { droppedLogLines }) => sum + droppedLogLines, 0) },
@@ -63,6 +74,14 @@ export class NodeMetrics {
     for (const severity of ['error', 'warning', 'info'] as const) {
       this.#problems.set({ severity }, snapshot.problems.filter((problem) => problem.severity === severity).length);
     }
+  }
+
+  /** Every identity of this node, as its issuer has it now. */
+  certified(identities: readonly CertifiedIdentity[]): void {
+    this.#certificates.reset();
+    for (const state of ['requested', 'valid', 'stale', 'expired'] as const) this.#certificates.set({ state }, identities.filter((identity) => identity.state === state).length);
+    this.#certificateExpiry.reset();
+    for (const { identity, certificate } of identities) if (certificate !== undefined) this.#certificateExpiry.set({ identity }, certificate.notAfterMs / 1000);
   }
 
   /** The exposition text; `collected` holds the counts of every worker that answered, by its name. */
