@@ -46,6 +46,8 @@ export interface OpaqueAttempt {
 }
 
 export interface OpaqueObserver {
+  /** There is an upstream, and no client joined to it yet. */
+  connected?(): void;
   /** The server has spoken before the client did. */
   upstreamSpoke(): void;
   /** No endpoint could be reached. */
@@ -106,7 +108,8 @@ export class OpaqueSession implements TransportOwner, OpaqueOutcome {
     this.#upstream = transport;
     this.#lease = lease;
     transport.owner = this;
-    if (this.#client !== undefined) this.#startRelay(transport, this.#client);
+    if (this.#client === undefined) this.#observer.connected?.();
+    else this.#startRelay(transport, this.#client);
   }
 
   unreachable(error: MeshError): void {

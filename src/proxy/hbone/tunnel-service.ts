@@ -15,6 +15,7 @@ import { localReply } from '../respond.ts';
 import type { TransportOwner } from '../transport.ts';
 import type { WorkloadHandle } from '../workload.ts';
 import { StreamTransport } from './stream-transport.ts';
+import { TcpStream } from './tcp-stream.ts';
 import type { StreamEnd } from './stream-transport.ts';
 
 /** The agent's own ports in a pod: who connects to them by a tunnel would go round in a circle. */
@@ -57,6 +58,7 @@ export class TunnelService implements Service {
     const { workload, peer, remoteAddress, remotePort, localAddress: destinationAddress } = this.#ends;
     const connection: Connection = { workload, direction: 'inbound', peer, remoteAddress, remotePort, destinationAddress, destinationPort, serverName: '' };
     const transport = new StreamTransport(new ToPeer(response), { localAddress: destinationAddress, localPort: destinationPort, remoteAddress, remotePort }, NOBODY);
+    if (this.#handler.fault(connection) === undefined && this.#handler.protocol(connection) === 'tcp') return new TcpStream(transport, connection, response, this.#handler);
     response.head(new ResponseHead(200, ''));
     receive(transport, connection, this.#handler, this.#dataplane, () => undefined);
     return new FromPeer(transport);
