@@ -163,6 +163,7 @@ export class Http2Client extends Http2Connection implements UpstreamConnection {
       return;
     }
     if (head.status < 200) {
+      this.idleFrame('informational heads');
       stream.response.informational(head);
       return;
     }

@@ -1,5 +1,6 @@
 /** An end of HTTP/2 that says exactly what a test tells it to, and keeps what it is told. */
-import { connect } from 'node:net';
+import { connect, createServer } from 'node:net';
+import type { AddressInfo } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { ACK, CONTINUATION, DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, PREFACE, RST_STREAM, SETTINGS } from '../../../src/proxy/http2/protocol.ts';
 import { decode, decoder, encode, encoder } from './hpack/block.ts';
@@ -197,4 +198,31 @@ export class RawHttp2 {
   #changed(): void {
     for (const resolve of this.#waiting.splice(0)) resolve();
   }
+}
+
+export interface RawEndpoint {
+  readonly port: number;
+  readonly peers: RawHttp2[];
+  close(): void;
+}
+
+/** An endpoint whose connections a test answers by hand; what `answer` does is over when the connection is. */
+export async function rawEndpoint(answer: (peer: RawHttp2) => Promise<void>, options: RawOptions = {}): Promise<RawEndpoint> {
+  const peers: RawHttp2[] = [];
+  const server = createServer((socket) => {
+    const peer = new RawHttp2(socket, 'server', options);
+    peers.push(peer);
+    answer(peer).catch((error: unknown) => {
+      if (!peer.ended) throw error;
+    });
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  return {
+    port: (server.address() as AddressInfo).port,
+    peers,
+    close: () => {
+      for (const peer of peers) peer.close();
+      server.close();
+    },
+  };
 }
