@@ -3,6 +3,8 @@ import { connect, createServer } from 'node:net';
 import type { AddressInfo } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { ACK, CONTINUATION, DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, PREFACE, RST_STREAM, SETTINGS } from '../../../src/proxy/http2/protocol.ts';
+import type { HpackDecoder } from '../../../src/proxy/http2/hpack/decoder.ts';
+import type { HpackEncoder } from '../../../src/proxy/http2/hpack/encoder.ts';
 import { decode, decoder, encode, encoder } from './hpack/block.ts';
 import type { Field } from './hpack/block.ts';
 
@@ -28,6 +30,9 @@ export interface RawOptions {
   readonly acknowledges?: boolean;
   /** Payload of the first SETTINGS. */
   readonly settings?: Buffer;
+  /** For its header sections. */
+  readonly reader?: HpackDecoder;
+  readonly writer?: HpackEncoder;
 }
 
 export const GET: readonly Field[] = [[':method', 'GET'], [':scheme', 'http'], [':path', '/'], [':authority', 'a.test']];
@@ -64,8 +69,8 @@ export class RawHttp2 {
   readonly frames: Frame[] = [];
   readonly stream: Duplex;
   ended = false;
-  readonly encoder = encoder();
-  readonly #decoder = decoder();
+  readonly encoder: HpackEncoder;
+  readonly #decoder: HpackDecoder;
   readonly #acknowledges: boolean;
   readonly #messages = new Map<number, { sections: Field[][]; body: Buffer[]; ended: boolean; reset: number | undefined }>();
   #prefaceLeft: number;
@@ -75,8 +80,10 @@ export class RawHttp2 {
   readonly #waiting: (() => void)[] = [];
 
   /** `end`: which one this is. */
-  constructor(stream: Duplex, end: 'client' | 'server', { acknowledges = true, settings: first = Buffer.alloc(0) }: RawOptions = {}) {
+  constructor(stream: Duplex, end: 'client' | 'server', { acknowledges = true, settings: first = Buffer.alloc(0), reader = decoder(), writer = encoder() }: RawOptions = {}) {
     this.stream = stream;
+    this.encoder = writer;
+    this.#decoder = reader;
     this.#acknowledges = acknowledges;
     this.#prefaceLeft = end === 'server' ? PREFACE.length : 0;
     stream.on('data', (chunk: Buffer) => {
