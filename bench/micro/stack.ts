@@ -14,6 +14,7 @@ import { STRANGER } from '../../src/proxy/connection.ts';
 import type { Connection } from '../../src/proxy/connection.ts';
 import type { DataPlane } from '../../src/proxy/dataplane.ts';
 import type { RequestSink, ResponseSink, Service } from '../../src/proxy/exchange.ts';
+import { ExternalAuthorizer } from '../../src/proxy/ext-authz/external-authorizer.ts';
 import { Inbound } from '../../src/proxy/inbound.ts';
 import { Exchange } from '../../src/proxy/record.ts';
 import { outboundService } from '../../src/proxy/stack.ts';
@@ -138,7 +139,7 @@ function pod(id: string, table: WorkloadHandle['table']): WorkloadHandle {
       return (admission ??= new Admission(handle, dataplane));
     },
     sockets: { outbound: () => -1, inbound: () => -1 },
-    inbound: () => (inbound ??= new Inbound(handle, dataplane, codecs)).service,
+    inbound: () => (inbound ??= new Inbound(handle, dataplane, codecs, new ExternalAuthorizer({ workload: handle, clusters: new ClusterSet(handle, dataplane, codecs), clock: systemClock }, dataplane.log))).service,
   };
   return handle;
 }

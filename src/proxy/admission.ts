@@ -6,9 +6,9 @@
 import type { Clock } from '../core/clock.ts';
 import { MeshError } from '../core/errors.ts';
 import type { Logger } from '../core/log.ts';
-import { authorize, decidesAnything } from '../mesh/authorize.ts';
+import { authorize, consult, decidesAnything } from '../mesh/authorize.ts';
 import type { Verdict } from '../mesh/authorize.ts';
-import type { MtlsMode, Probe } from '../mesh/security.ts';
+import type { ExtAuthzProvider, MtlsMode, Probe } from '../mesh/security.ts';
 import type { Connection } from './connection.ts';
 import type { RequestHead } from './head.ts';
 import { denialDetails, denialReason, judgedConnection } from './judged.ts';
@@ -66,17 +66,23 @@ export class Admission {
     return isProbe ? undefined : this.#plaintextFault(connection);
   }
 
-  /** Why opaque bytes may not pass: the lack of mutual TLS, or a policy. */
-  opaqueFault(connection: Connection): MeshError | undefined {
+  /** Whom a CUSTOM policy wants asked about an opaque connection. Where there is nobody, {@link judgeOpaque} refuses it. */
+  providerFor(connection: Connection): ExtAuthzProvider | undefined {
+    const { authorization } = this.#workload.table.security;
+    return authorization.custom.length === 0 ? undefined : consult(authorization, judgedConnection(connection))?.provider;
+  }
+
+  /** Why opaque bytes may not pass: the lack of mutual TLS, or a policy. `asked`: the authorizers have agreed. */
+  opaqueFault(connection: Connection, asked: boolean): MeshError | undefined {
     if (!this.#isSecure(connection)) return this.#plaintextFault(connection);
     const { authorization } = this.#workload.table.security;
-    return decidesAnything(authorization) ? faultOf(authorize(authorization, judgedConnection(connection))) : undefined;
+    return decidesAnything(authorization) ? faultOf(authorize(authorization, judgedConnection(connection)), asked) : undefined;
   }
 
   /** The same, for one that is about to go on to the application: policies that take notes take them, and a refusal is told. */
-  judgeOpaque(connection: Connection): MeshError | undefined {
+  judgeOpaque(connection: Connection, asked: boolean): MeshError | undefined {
     const { authorization } = this.#workload.table.security;
-    const fault = this.opaqueFault(connection);
+    const fault = this.opaqueFault(connection, asked);
     if (fault !== undefined) this.refused(connection, fault);
     if (authorization.audit.length + authorization.dryRun.length > 0) this.note(authorize(authorization, judgedConnection(connection)), connection);
     return fault;
@@ -144,9 +150,9 @@ export class Admission {
   }
 }
 
-function faultOf(verdict: Verdict): MeshError | undefined {
+function faultOf(verdict: Verdict, asked: boolean): MeshError | undefined {
   const { allowed, custom } = verdict;
   if (!allowed) return new MeshError('rbac_denied', { reason: denialReason(verdict), details: denialDetails(verdict) });
-  // An authorizer is asked about requests; what it would say of bytes is not known, and so it is no.
-  return custom === undefined ? undefined : new MeshError('rbac_denied', { reason: `${custom.policy} rules[${custom.rule}] asks an external authorizer, which cannot be asked about TCP`, details: denialDetails(custom) });
+  // What nobody has been asked is not known to be allowed.
+  return custom === undefined || asked ? undefined : new MeshError('rbac_denied', { reason: `${custom.policy} rules[${custom.rule}] asks an external authorizer, and it has not been asked`, details: denialDetails(custom) });
 }

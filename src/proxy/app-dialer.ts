@@ -19,7 +19,8 @@ export class AppDialer implements OpaqueDialer {
   }
 
   connect(exchange: Exchange, _target: OpaqueTarget, outcome: OpaqueOutcome): OpaqueAttempt {
-    const fault = this.#workload.admission.judgeOpaque(exchange.connection);
+    // {@link CheckedDialer} comes before.
+    const fault = this.#workload.admission.judgeOpaque(exchange.connection, true);
     return fault === undefined ? this.#dial(exchange, outcome) : this.#refuse(fault, outcome);
   }
 
@@ -31,7 +32,7 @@ export class AppDialer implements OpaqueDialer {
     return new Dial(this.#dataplane, { workload: this.#workload, direction: 'inbound', address, port, clientAddress, security: undefined }, CONNECT_TIMEOUT_MS, {
       dialled: (transport) => {
         exchange.upstreamLocalAddress = hostPort(transport.localAddress, transport.localPort);
-        const watch = new OpaqueWatch(exchange, transport);
+        const watch = new OpaqueWatch(exchange, transport, true);
         // The application limits nothing but time: what clients may do is their side's business.
         outcome.dialled(transport, { idleTimeoutMs: TCP_IDLE_TIMEOUT_MS, release: () => watch.stop() });
       },

@@ -17,7 +17,9 @@ import type { DataPlane } from './dataplane.ts';
 import { Endpoint } from './endpoint.ts';
 import type { RequestSink, ResponseSink, Service } from './exchange.ts';
 import type { RequestHead } from './head.ts';
-import { authorize } from './layers/authorize.ts';
+import type { ExternalAuthorizer } from './ext-authz/external-authorizer.ts';
+import { authorize, providerFor } from './layers/authorize.ts';
+import { extAuthz } from './layers/ext-authz.ts';
 import { stack } from './layers/layer.ts';
 import { normalizedPath } from './layers/normalize-path.ts';
 import { observe } from './layers/observe.ts';
@@ -60,7 +62,7 @@ export class Inbound {
   readonly service: Service;
   readonly #app: App;
 
-  constructor(workload: WorkloadHandle, dataplane: DataPlane, codecs: Codecs) {
+  constructor(workload: WorkloadHandle, dataplane: DataPlane, codecs: Codecs, authorizer: ExternalAuthorizer) {
     const { clock, log, random, telemetry } = dataplane;
     const app = new App(workload, dataplane, codecs);
     const buffers = new Buffers();
@@ -77,6 +79,8 @@ export class Inbound {
         peerAuthentication(workload.admission),
         // One spelling of the path for every policy below, and for the application.
         normalizedPath,
+        // First of the policies on requests, as in Istio: it may supply the token.
+        extAuthz(providerFor, authorizer),
         // After the tokens, which rules may ask for.
         authorize(workload.admission),
         // Innermost: repeats only what the application cannot have seen.

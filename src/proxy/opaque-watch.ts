@@ -8,9 +8,11 @@ import type { Transport } from './transport.ts';
 export class OpaqueWatch implements Watched {
   readonly #exchange: Exchange;
   readonly #transport: Transport;
+  readonly #asked: boolean;
 
-  /** `exchange` is the server's side's; `transport` leads to the application. */
-  constructor(exchange: Exchange, transport: Transport) {
+  /** `exchange` is the server's side's; `transport` leads to the application. `asked`: authorizers have agreed. */
+  constructor(exchange: Exchange, transport: Transport, asked: boolean) {
+    this.#asked = asked;
     this.#exchange = exchange;
     this.#transport = transport;
     this.connection.workload.admission.watch(this);
@@ -21,7 +23,7 @@ export class OpaqueWatch implements Watched {
   }
 
   fault(): MeshError | undefined {
-    return this.connection.workload.admission.opaqueFault(this.connection);
+    return this.connection.workload.admission.opaqueFault(this.connection, this.#asked);
   }
 
   end(error: MeshError): void {

@@ -15,6 +15,8 @@ import { codecsOver } from './codecs.ts';
 import type { Connection } from './connection.ts';
 import type { DataPlane } from './dataplane.ts';
 import type { Service } from './exchange.ts';
+import { CheckedDialer } from './ext-authz/checked-dialer.ts';
+import { ExternalAuthorizer } from './ext-authz/external-authorizer.ts';
 import { Http1Server } from './http1/server.ts';
 import { Http2Server } from './http2/server.ts';
 import { TunnelListener } from './hbone/tunnel-listener.ts';
@@ -74,10 +76,12 @@ export class Pod implements WorkloadHandle {
     this.#dataplane = dataplane;
     const codecs = codecsOver(dataplane);
     this.#clusters = new ClusterSet(this, dataplane, codecs);
-    this.#inbound = new Inbound(this, dataplane, codecs);
+    const authorizer = new ExternalAuthorizer({ workload: this, clusters: this.#clusters, clock: shared.clock }, shared.log);
+    this.#inbound = new Inbound(this, dataplane, codecs, authorizer);
+    const toApp = new CheckedDialer(new AppDialer(this, dataplane), (connection) => this.admission.providerFor(connection), authorizer, shared.clock);
     this.#handlers = {
       outbound: new OutboundDirection(this, dataplane, outboundService(this.#clusters, dataplane), new TcpUpstreams(this.#clusters, dataplane)),
-      inbound: new InboundDirection(this, dataplane, this.#inbound.service, new AppDialer(this, dataplane)),
+      inbound: new InboundDirection(this, dataplane, this.#inbound.service, toApp),
     };
   }
 
@@ -276,7 +280,7 @@ class InboundDirection extends Direction {
   }
 
   override mayBeOpaque(connection: Connection): boolean {
-    return this.pod.admission.opaqueFault(connection) === undefined;
+    return this.pod.admission.opaqueFault(connection, false) === undefined;
   }
 
   protected declared(connection: Connection): Protocol {

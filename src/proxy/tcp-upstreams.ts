@@ -121,7 +121,7 @@ class TcpAttempt implements OpaqueAttempt {
     const pod = cluster.localPod(endpoint);
     const { address, port } = endpoint;
     const local = pod === undefined ? undefined : localConnection(pod, endpoint, connection);
-    const fault = local?.workload.admission.judgeOpaque(local);
+    const fault = local?.workload.admission.judgeOpaque(local, false);
     if (local !== undefined && fault !== undefined) {
       held.release();
       reportRefused(this.#dataplane, this.#exchange, local, fault);
@@ -229,7 +229,7 @@ class ServerSide {
     this.#dataplane = dataplane;
     this.#exchange = serverExchange(dataplane, client, connection);
     this.#transport = transport;
-    this.#watch = new OpaqueWatch(this.#exchange, transport);
+    this.#watch = new OpaqueWatch(this.#exchange, transport, false);
     dataplane.telemetry.tcpOpened(this.#exchange);
     this.#schedule();
   }

@@ -217,7 +217,7 @@ describe('PeerAuthentication', () => {
   it('lets no opaque byte of a probe through', () => {
     const world = new World(tableOf());
     const pod = server(world, { mtls: mtls('STRICT'), probes });
-    expect(pod.admission.opaqueFault({ workload: pod, direction: 'inbound', peer: STRANGER, remoteAddress: NODE, remotePort: 1, destinationAddress: '10.1.0.1', destinationPort: 9080, serverName: '' })?.code).toBe('mtls_required');
+    expect(pod.admission.opaqueFault({ workload: pod, direction: 'inbound', peer: STRANGER, remoteAddress: NODE, remotePort: 1, destinationAddress: '10.1.0.1', destinationPort: 9080, serverName: '' }, true)?.code).toBe('mtls_required');
   });
 });
 
@@ -225,7 +225,7 @@ describe('opaque connections', () => {
   function fault(policies: AuthorizationPolicies, peer: Peer = WEB, port = 9000): { code: string; details: string } | undefined {
     const world = new World(tableOf());
     const pod = server(world, { authorization: policies });
-    const found = pod.admission.opaqueFault({ workload: pod, direction: 'inbound', peer, remoteAddress: '10.3.0.1', remotePort: 1, destinationAddress: '10.1.0.1', destinationPort: port, serverName: '' });
+    const found = pod.admission.opaqueFault({ workload: pod, direction: 'inbound', peer, remoteAddress: '10.3.0.1', remotePort: 1, destinationAddress: '10.1.0.1', destinationPort: port, serverName: '' }, true);
     return found === undefined ? undefined : { code: found.code, details: found.details };
   }
 
@@ -252,7 +252,7 @@ describe('a pod', () => {
     const pod = new Pod({ id: 'default/reviews', identity: '', baggage: '', addresses: ['10.1.0.1'], table: tableOf({ inbound: PORTS }), sockets: { outbound: () => -1, inbound: () => -1 }, dataplane: world.dataplane });
     const ended: string[] = [];
     const connection: Connection = { workload: pod, direction: 'inbound', peer: STRANGER, remoteAddress: '10.3.0.1', remotePort: 1, destinationAddress: '10.1.0.1', destinationPort: 9000, serverName: '' };
-    pod.admission.watch({ connection, fault: () => pod.admission.opaqueFault(connection), end: (error) => ended.push(error.reason ?? '') });
+    pod.admission.watch({ connection, fault: () => pod.admission.opaqueFault(connection, true), end: (error) => ended.push(error.reason ?? '') });
     pod.update(tableOf({ inbound: PORTS }));
     expect(ended).toEqual([]);
     pod.update({ ...tableOf({ inbound: PORTS }), security: security({ mtls: mtls('STRICT') }) });

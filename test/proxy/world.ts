@@ -15,6 +15,7 @@ import { STRANGER } from '../../src/proxy/connection.ts';
 import type { Codecs } from '../../src/proxy/codecs.ts';
 import type { Connection } from '../../src/proxy/connection.ts';
 import type { DataPlane } from '../../src/proxy/dataplane.ts';
+import { ExternalAuthorizer } from '../../src/proxy/ext-authz/external-authorizer.ts';
 import type { RequestSink, ResponseSink, Service } from '../../src/proxy/exchange.ts';
 import { LENGTH_UNKNOWN, RequestHead, ResponseHead } from '../../src/proxy/head.ts';
 import type { HeaderList } from '../../src/proxy/headers.ts';
@@ -282,7 +283,7 @@ export class World {
       },
       sockets: { outbound: () => -1, inbound: () => -1 },
       inbound: () => {
-        inbound ??= new Inbound(handle, this.dataplane, this.codecs);
+        inbound ??= new Inbound(handle, this.dataplane, this.codecs, new ExternalAuthorizer({ workload: handle, clusters: new ClusterSet(handle, this.dataplane, this.codecs), clock: this.clock }, this.dataplane.log));
         return inbound.service;
       },
     };
