@@ -8,6 +8,8 @@ import { parseSpiffeId } from '../../core/spiffe.ts';
 import type { Credentials } from './identities.ts';
 import { clientIdentity } from './peer-identity.ts';
 
+const NO_HTTP2 = 'it does not speak HTTP/2 (ALPN h2)';
+
 /** A client that has proved who it is, or the reason why it was refused; a refused one has been disconnected. */
 export type AcceptOutcome = { readonly socket: TLSSocket; readonly identity: string } | { readonly refused: string };
 
@@ -45,6 +47,8 @@ class Handshake {
       this.#reason = reasonOf(error);
     });
     socket.on('error', (error) => this.#refuse(this.#reason || reasonOf(error)));
+    // Half-open connections are kept, so a client that leaves has to be let go here.
+    socket.on('end', () => this.#refuse(this.#reason || 'it closed the connection during the handshake'));
     socket.on('close', () => this.#refuse(this.#reason || 'it closed the connection during the handshake'));
     raw.on('error', (error) => this.#refuse(this.#reason || reasonOf(error)));
   }
@@ -61,7 +65,7 @@ class Handshake {
       return;
     }
     if (socket.alpnProtocol !== 'h2') {
-      this.#refuse('it does not speak HTTP/2 (ALPN h2)');
+      this.#refuse(NO_HTTP2);
       return;
     }
     const peer = clientIdentity(socket, parseSpiffeId(this.#credentials.certificate.identity)?.trustDomain ?? '');
@@ -91,6 +95,14 @@ function reasonOf(error: Error & { code?: string }): string {
     case 'ERR_SSL_UNSUPPORTED_PROTOCOL':
     case 'ERR_SSL_TLSV1_ALERT_PROTOCOL_VERSION':
       return 'it does not speak TLS 1.3';
+    case 'ERR_SSL_HTTP_REQUEST':
+    case 'ERR_SSL_WRONG_VERSION_NUMBER':
+      return 'it does not speak TLS';
+    case 'ERR_SSL_NO_SUITABLE_KEY_SHARE':
+    case 'ERR_SSL_NO_SHARED_CIPHER':
+      return 'it shares no cipher or key exchange with us';
+    case 'ERR_SSL_NO_APPLICATION_PROTOCOL':
+      return NO_HTTP2;
     default:
       return error.code ?? error.message;
   }
