@@ -15,7 +15,7 @@ import type { Duplex } from 'node:stream';
 import type { TLSSocket } from 'node:tls';
 import { latin1 } from './latin1.ts';
 import type { KeepAlive, Transport, TransportOwner } from './transport.ts';
-import { beginTurn, endTurn, flushLater } from './turn.ts';
+import { beginTurn, endTurn, flushAfterRound, flushLater } from './turn.ts';
 
 const SHARED_BYTES = 64 * 1024;
 const BULK_BYTES = 256 * 1024;
@@ -44,6 +44,7 @@ export class SocketTransport implements Transport {
   readonly #socket: Socket | Duplex;
   #text = '';
   #isDirty = false;
+  #isShared = false;
   #waiting = false;
   #bulk: Buffer | undefined;
   #wantBulk = false;
@@ -216,6 +217,10 @@ export class SocketTransport implements Transport {
     if (this.#socket instanceof Socket) this.#socket.setKeepAlive(true, timeSeconds * 1000, intervalSeconds * 1000, probes);
   }
 
+  share(): void {
+    this.#isShared = true;
+  }
+
   /** A bulk buffer is given away. The shared one is not: who keeps a part of that copies it, as {@link writeBytes} does. */
   surrender(): void {
     this.#givenAway = this.#bulk !== undefined;
@@ -270,7 +275,8 @@ export class SocketTransport implements Transport {
 
   #markDirty(): void {
     this.#isDirty = true;
-    flushLater(this);
+    if (this.#isShared) flushAfterRound(this);
+    else flushLater(this);
   }
 
   /** Arrange for `drained` unless `done`; returns `done`. */

@@ -41,6 +41,8 @@ export interface Transport {
   reset(): void;
   /** Probe a silent peer: after `timeSeconds`, then every `intervalSeconds`, and give it up after `probes`. */
   setKeepAlive(probing: KeepAlive): void;
+  /** Many exchanges write here: gather what a whole round of events brings. */
+  share(): void;
   /** What was just delivered is read on after the call: the next bytes must come in another buffer. */
   surrender(): void;
 }

@@ -9,6 +9,7 @@ export interface Flushable {
 }
 
 const waiting: Flushable[] = [];
+const round: Flushable[] = [];
 let depth = 0;
 let scheduled = false;
 
@@ -18,6 +19,15 @@ export function flushLater(what: Flushable): void {
   if (depth > 0 || scheduled) return;
   scheduled = true;
   process.nextTick(flushWaiting);
+}
+
+/**
+ * Flush `what` when all that arrived in this round of the event loop has been dealt with. For connections that many share: what
+ * a round brings for it leaves in one write, and in one TLS record.
+ */
+export function flushAfterRound(what: Flushable): void {
+  round.push(what);
+  if (round.length === 1) setImmediate(flushRound);
 }
 
 export function beginTurn(): void {
@@ -35,4 +45,9 @@ function flushWaiting(): void {
   // A stream of a tunnel hands its bytes to the tunnel's connection, which then joins the end of the list.
   for (let i = 0; i < waiting.length; i += 1) (waiting[i] as Flushable).flush();
   waiting.length = 0;
+}
+
+function flushRound(): void {
+  const due = round.splice(0);
+  for (const what of due) what.flush();
 }

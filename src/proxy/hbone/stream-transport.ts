@@ -131,6 +131,10 @@ export class StreamTransport implements Transport {
     // The tunnel is probed as a whole.
   }
 
+  share(): void {
+    // The tunnel gathers.
+  }
+
   surrender(): void {
     // What a stream delivers is kept by whoever holds it.
   }

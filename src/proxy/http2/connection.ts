@@ -74,6 +74,7 @@ export abstract class Http2Connection implements TransportOwner, FrameHandler {
   constructor(end: 'client' | 'server', transport: Transport, dataplane: DataPlane, settings: Http2Settings) {
     this.#end = end;
     this.transport = transport;
+    transport.share();
     this.dataplane = dataplane;
     this.settings = settings;
     this.encoder = new HpackEncoder({ maxTableSize: this.peer.headerTableBytes });

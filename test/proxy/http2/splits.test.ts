@@ -62,6 +62,10 @@ class Memory implements Transport {
     // A test is never idle.
   }
 
+  share(): void {
+    // Nobody reads what is written here.
+  }
+
   surrender(): void {
     // Every piece is its own buffer.
   }
