@@ -66,7 +66,7 @@ const OPERATORS: Readonly<Record<string, Operator>> = {
   RESPONSE_CODE: ({ facts }) => facts.status,
   RESPONSE_FLAGS: ({ facts }) => facts.flags,
   RESPONSE_CODE_DETAILS: ({ facts }) => facts.details || (facts.status > 0 ? 'via_upstream' : ''),
-  CONNECTION_TERMINATION_DETAILS: () => '',
+  CONNECTION_TERMINATION_DETAILS: ({ facts }) => (facts.protocol === 'tcp' && facts.error !== undefined ? facts.details : ''),
   UPSTREAM_TRANSPORT_FAILURE_REASON: ({ facts }) => facts.error?.message ?? '',
   GRPC_STATUS: ({ facts }) => facts.grpcStatus,
   BYTES_RECEIVED: ({ facts }) => facts.requestBodyBytes,
@@ -80,6 +80,7 @@ const OPERATORS: Readonly<Record<string, Operator>> = {
   DOWNSTREAM_LOCAL_ADDRESS: ({ facts: { connection } }) => hostPort(connection.destinationAddress, connection.destinationPort),
   DOWNSTREAM_REMOTE_ADDRESS: ({ facts: { connection } }) => hostPort(connection.remoteAddress, connection.remotePort),
   DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT: ({ facts: { connection } }) => connection.remoteAddress,
+  DOWNSTREAM_PEER_URI_SAN: ({ facts }) => facts.connection.peer.identity,
   REQUESTED_SERVER_NAME: ({ facts }) => facts.connection.serverName,
   ROUTE_NAME: ({ facts }) => facts.route?.name ?? '',
 };

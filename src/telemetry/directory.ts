@@ -1,4 +1,5 @@
 /** Who is behind a pod's name or an address, for labels. Built once per snapshot. */
+import { formatSpiffeId } from '../core/spiffe.ts';
 import type { Snapshot, Workload } from '../mesh/snapshot.ts';
 
 /** What labels say of one end of an edge. */
@@ -9,6 +10,7 @@ export interface Peer {
   readonly version: string;
   readonly canonicalService: string;
   readonly canonicalRevision: string;
+  /** SPIFFE id. What it counts for is up to how the connection is secured. */
   readonly principal: string;
   readonly cluster: string;
 }
@@ -34,7 +36,7 @@ export class WorkloadDirectory {
 
   constructor(snapshot: Snapshot | undefined) {
     for (const workload of snapshot?.workloads ?? []) {
-      this.#byId.set(workload.id, peerOf(workload));
+      this.#byId.set(workload.id, peerOf(workload, snapshot?.mesh.trustDomain ?? ''));
       // A pod of the host network shares its node's address with others: the address says nothing about it.
       if (!workload.hostNetwork) for (const address of workload.addresses) this.#idByAddress.set(address, workload.id);
     }
@@ -50,16 +52,16 @@ export class WorkloadDirectory {
   }
 }
 
-function peerOf(workload: Workload): Peer {
+function peerOf(workload: Workload, trustDomain: string): Peer {
+  const { namespace, serviceAccount } = workload;
   return Object.freeze({
     workload: workload.workloadName,
-    namespace: workload.namespace,
+    namespace,
     app: workload.app || 'unknown',
     version: workload.version || 'unknown',
     canonicalService: workload.canonicalName,
     canonicalRevision: workload.canonicalRevision,
-    // Identity comes with certificates; plaintext proves none.
-    principal: 'unknown',
+    principal: formatSpiffeId({ trustDomain, namespace, serviceAccount }),
     cluster: CLUSTER,
   });
 }

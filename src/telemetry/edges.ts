@@ -19,8 +19,8 @@ const BLACK_HOLE: ServiceRef = { host: 'unknown', name: 'BlackHoleCluster', name
 
 export class Edges {
   #directory = new WorkloadDirectory(undefined);
-  /** Source workload → service → protocol and destination workload; one tree per reporter. Maps of short keys: nothing is built per request. */
-  #trees: Record<Reporter, Map<string, Map<ServiceRef, Map<Protocol, ByDestination>>>> = { source: new Map(), destination: new Map() };
+  /** Client's identity → source workload → service → protocol and destination workload; one tree per reporter. Nothing is built per request. */
+  #trees: Record<Reporter, Map<string, Map<string, Map<ServiceRef, Map<Protocol, ByDestination>>>>> = { source: new Map(), destination: new Map() };
   #all: Edge[] = [];
   #overflow: Edge | undefined;
 
@@ -42,12 +42,13 @@ export class Edges {
     const source = outbound ? connection.workload.id : (this.#directory.idOf(connection.remoteAddress) ?? '');
     const destination = outbound ? (facts.upstreamWorkload ?? '') : connection.workload.id;
     const service = serviceOf(facts);
-    const byService = branch(this.#trees[reporter], source);
+    const proof = outbound ? UNKNOWN : principalOf(connection.peer);
+    const byService = branch(branch(this.#trees[reporter], proof), source);
     const byProtocol = branch(byService, service);
     const byDestination: ByDestination = branch(byProtocol, facts.protocol);
     let edge = byDestination.get(destination);
     if (edge === undefined) {
-      edge = this.#make(reporter, source, destination, service, facts.protocol);
+      edge = this.#make(reporter, proof, source, destination, service, facts.protocol);
       byDestination.set(destination, edge);
     }
     edge.usedMs = nowMs;
@@ -62,18 +63,27 @@ export class Edges {
     this.#trees = { source: new Map(), destination: new Map() };
   }
 
-  #make(reporter: Reporter, source: string, destination: string, service: ServiceRef, protocol: Protocol): Edge {
-    const labels = labelsOf(reporter, this.#directory.peer(source), this.#directory.peer(destination), service, protocol);
+  #make(reporter: Reporter, proof: string, source: string, destination: string, service: ServiceRef, protocol: Protocol): Edge {
+    const labels = labelsOf(reporter, proof, this.#directory.peer(source), this.#directory.peer(destination), service, protocol);
     const same = this.#all.find((edge) => sameLabels(edge.labels, labels));
     if (same !== undefined) return same;
     if (this.#all.length >= METRIC_EDGES_MAX) {
-      this.#overflow ??= new Edge(labelsOf(reporter, OVERFLOW_PEER, OVERFLOW_PEER, OVERFLOW_SERVICE, protocol));
+      this.#overflow ??= new Edge(labelsOf(reporter, UNKNOWN, OVERFLOW_PEER, OVERFLOW_PEER, OVERFLOW_SERVICE, protocol));
       return this.#overflow;
     }
     const edge = new Edge(labels);
     this.#all.push(edge);
     return edge;
   }
+}
+
+const UNKNOWN = 'unknown';
+/** The connection is plaintext, which proves nobody. */
+const PLAINTEXT = 'plaintext';
+
+/** Bytes that never leave the process count as mutual TLS: to whoever reads the metrics it is the same promise. */
+function principalOf({ identity, security }: ExchangeFacts['connection']['peer']): string {
+  return security === 'none' ? PLAINTEXT : identity || UNKNOWN;
 }
 
 const OVERFLOW_PEER: Peer = { ...UNKNOWN_PEER, workload: 'overflow' };
@@ -94,20 +104,21 @@ function branch<K, L, V>(tree: Map<K, Map<L, V>>, key: K): Map<L, V> {
 }
 
 /** Istio's values: an unknown peer is `unknown`, and the security of a connection is only known at its server. */
-function labelsOf(reporter: Reporter, source: Peer, destination: Peer, service: ServiceRef, protocol: Protocol): EdgeLabels {
+function labelsOf(reporter: Reporter, proof: string, source: Peer, destination: Peer, service: ServiceRef, protocol: Protocol): EdgeLabels {
+  const secure = reporter === 'destination' && proof !== PLAINTEXT;
   return {
     reporter,
     source_workload: source.workload,
     source_canonical_service: source.canonicalService,
     source_canonical_revision: source.canonicalRevision,
     source_workload_namespace: source.namespace,
-    source_principal: source.principal,
+    source_principal: secure ? proof : UNKNOWN,
     source_app: source.app,
     source_version: source.version,
     source_cluster: source.cluster,
     destination_workload: destination.workload,
     destination_workload_namespace: destination.namespace,
-    destination_principal: destination.principal,
+    destination_principal: secure ? destination.principal : UNKNOWN,
     destination_app: destination.app,
     destination_version: destination.version,
     destination_service: service.host,
@@ -117,7 +128,7 @@ function labelsOf(reporter: Reporter, source: Peer, destination: Peer, service: 
     destination_service_namespace: service.namespace === 'unknown' ? destination.namespace : service.namespace,
     destination_cluster: destination.cluster,
     request_protocol: protocol,
-    connection_security_policy: reporter === 'destination' ? 'none' : 'unknown',
+    connection_security_policy: reporter === 'source' ? UNKNOWN : secure ? 'mutual_tls' : 'none',
   };
 }
 

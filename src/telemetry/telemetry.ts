@@ -10,6 +10,8 @@ export interface ConnectionFacts {
   /** The enrolled pod at our end: `ns/name`. */
   readonly workload: { readonly id: string };
   readonly direction: 'outbound' | 'inbound';
+  /** Who the client has proved to be (SPIFFE id; empty: nobody), and how. */
+  readonly peer: { readonly identity: string; readonly security: 'none' | 'mutual_tls' | 'local' };
   readonly remoteAddress: string;
   readonly remotePort: number;
   readonly destinationAddress: string;

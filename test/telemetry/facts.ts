@@ -24,7 +24,7 @@ export function snapshotWith(meshConfig = ''): Snapshot {
 export function facts(different: Partial<ExchangeFacts> = {}): ExchangeFacts {
   return {
     reporter: 'source',
-    connection: { workload: { id: 'shop/productpage-1' }, direction: 'outbound', remoteAddress: '10.0.0.1', remotePort: 40_000, destinationAddress: '10.96.0.7', destinationPort: 9080, serverName: '' },
+    connection: { workload: { id: 'shop/productpage-1' }, direction: 'outbound', peer: { identity: '', security: 'local' }, remoteAddress: '10.0.0.1', remotePort: 40_000, destinationAddress: '10.96.0.7', destinationPort: 9080, serverName: '' },
     startedMs: 0,
     method: 'GET', path: '/reviews/0?x=1', authority: 'reviews:9080', protocol: 'http', versionText: 'HTTP/1.1',
     requestId: '0f8fad5b-d9cb-469f-a165-70867728950e', userAgent: 'curl/8.5.0', forwardedFor: '',
@@ -40,7 +40,7 @@ export function facts(different: Partial<ExchangeFacts> = {}): ExchangeFacts {
 export function serverFacts(different: Partial<ExchangeFacts> = {}): ExchangeFacts {
   return facts({
     reporter: 'destination',
-    connection: { workload: { id: 'shop/reviews-1' }, direction: 'inbound', remoteAddress: '10.0.0.1', remotePort: 40_001, destinationAddress: '10.0.0.2', destinationPort: 9080, serverName: '' },
+    connection: { workload: { id: 'shop/reviews-1' }, direction: 'inbound', peer: { identity: '', security: 'none' }, remoteAddress: '10.0.0.1', remotePort: 40_001, destinationAddress: '10.0.0.2', destinationPort: 9080, serverName: '' },
     ...different,
   });
 }

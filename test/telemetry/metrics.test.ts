@@ -63,6 +63,21 @@ describe('istio_* metrics', () => {
     expect(total(series, 'istio_requests_total', { reporter: 'destination', source_workload: 'unknown', source_canonical_revision: 'latest' })).toBe(1);
   });
 
+  it('name both ends by what they have proved, and only at the server', async () => {
+    const node = new Node();
+    const identity = 'spiffe://cluster.local/ns/shop/sa/productpage';
+    const from = (peer: { identity: string; security: 'none' | 'mutual_tls' | 'local' }): ReturnType<typeof serverFacts> => serverFacts({ connection: { ...serverFacts().connection, peer } });
+    node.worker.exchangeEnded(from({ identity, security: 'mutual_tls' }), 12);
+    node.worker.exchangeEnded(from({ identity, security: 'local' }), 12);
+    node.worker.exchangeEnded(from({ identity: '', security: 'none' }), 12);
+    node.worker.exchangeEnded(facts(), 12);
+    const series = await node.series();
+    const secure = { reporter: 'destination', connection_security_policy: 'mutual_tls', source_principal: identity, destination_principal: 'spiffe://cluster.local/ns/shop/sa/default' };
+    expect(total(series, 'istio_requests_total', secure)).toBe(2);
+    expect(total(series, 'istio_requests_total', { reporter: 'destination', connection_security_policy: 'none', source_principal: 'unknown', destination_principal: 'unknown' })).toBe(1);
+    expect(total(series, 'istio_requests_total', { reporter: 'source', connection_security_policy: 'unknown', source_principal: 'unknown', destination_principal: 'unknown' })).toBe(1);
+  });
+
   it('sort durations and sizes into Envoy\'s buckets', async () => {
     const node = new Node();
     for (const ms of [0.4, 3, 40, 40, 4_000_000]) node.worker.exchangeEnded(facts(), ms);
