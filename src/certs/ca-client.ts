@@ -79,7 +79,7 @@ export class CaClient implements CertificateAuthority {
   }
 
   #failure({ code, details }: ServiceError): Error {
-    if (code === status.UNAVAILABLE) this.#readRoots();
+    if (code === status.UNAVAILABLE) this.#rereadRoots();
     return new Error(`the CA at ${this.#options.address} ${AWAY.has(code) ? 'is away' : 'refused'}: ${details}`);
   }
 
@@ -93,6 +93,15 @@ export class CaClient implements CertificateAuthority {
       'grpc.max_reconnect_backoff_ms': RECONNECT_MS.most,
       'grpc.enable_retries': 0,
     });
+  }
+
+  /** It may be about to be replaced, and is not needed while other roots are known. */
+  #rereadRoots(): void {
+    try {
+      this.#readRoots();
+    } catch {
+      return;
+    }
   }
 
   /** Whoever replaces the file means it, whatever answers said before. */

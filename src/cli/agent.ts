@@ -4,8 +4,8 @@ import { Command, InvalidArgumentError, Option } from 'commander';
 import { Agent } from '../agent/agent.ts';
 import type { CaAddress } from '../agent/certificates.ts';
 import type { LogLevel } from '../core/log-level.ts';
-import { parseDuration } from '../mesh/duration.ts';
 import type { RedirectMode } from '../redirect/detect.ts';
+import { duration, port } from './values.ts';
 
 /** sysexits.h: the command line is wrong; something the agent needs is not there. */
 const EX_USAGE = 64;
@@ -104,20 +104,8 @@ function fail(code: number, message: string): void {
   process.exit(code);
 }
 
-function duration(text: string): number {
-  const ms = parseDuration(text);
-  if (ms === undefined || ms < 1000) throw new InvalidArgumentError('a duration of 1s or more, like 24h.');
-  return ms;
-}
-
 function count(text: string): number {
   const value = Number(text);
   if (!Number.isInteger(value) || value < 1 || value > 256) throw new InvalidArgumentError('a whole number from 1 to 256.');
-  return value;
-}
-
-function port(text: string): number {
-  const value = Number(text);
-  if (!Number.isInteger(value) || value < 1 || value > 65_535) throw new InvalidArgumentError('a port from 1 to 65535.');
   return value;
 }

@@ -6,8 +6,8 @@ import { Argument, Command, InvalidArgumentError, Option } from 'commander';
 import { Control } from '../control/control.ts';
 import type { CaKeys } from '../control/control.ts';
 import type { LogLevel } from '../core/log-level.ts';
-import { parseDuration } from '../mesh/duration.ts';
 import { ask } from './ask.ts';
+import { duration, port } from './values.ts';
 
 /** sysexits.h: the command line is wrong; something that is needed is not there. */
 const EX_USAGE = 64;
@@ -152,20 +152,8 @@ function listen(text: string): Flags['listen'] {
   return { address, port: port(digits) };
 }
 
-function port(text: string): number {
-  const value = Number(text);
-  if (!Number.isInteger(value) || value < 1 || value > 65_535) throw new InvalidArgumentError('a port from 1 to 65535.');
-  return value;
-}
-
 function descriptor(text: string): number {
   const value = Number(text);
   if (!Number.isInteger(value) || value < 3 || value > 65_535) throw new InvalidArgumentError('the number of an open file descriptor, 3 or above.');
-  return value;
-}
-
-function duration(text: string): number {
-  const value = parseDuration(text);
-  if (value === undefined || value < 1000) throw new InvalidArgumentError('a duration of a second or more: 20s, 24h, 8760h.');
   return value;
 }

@@ -1,7 +1,9 @@
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import * as http2 from 'node:http2';
 import { createServer } from 'node:net';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
+import { buffer } from 'node:stream/consumers';
 import { connect } from 'node:tls';
 import { join } from 'node:path';
 import { X509Certificate } from 'node:crypto';
@@ -13,6 +15,7 @@ import { createCsr } from '../../src/certs/csr.ts';
 import { Issuer } from '../../src/certs/issuer.ts';
 import { IstioCertificateService } from '../../src/certs/istio-ca-protocol.ts';
 import type { CreateCertificateResponse } from '../../src/certs/istio-ca-protocol.ts';
+import { mintRoot } from '../../src/certs/mint.ts';
 import { splitCertificates } from '../../src/certs/pem.ts';
 import { Control } from '../../src/control/control.ts';
 import { ask } from '../../src/cli/ask.ts';
@@ -112,6 +115,34 @@ describe('CreateCertificate', () => {
     expect(Math.abs(Date.parse(validTo) - Date.now() - 600_000)).toBeLessThan(60_000);
     expect(roots).toBe(readFileSync(path('roots.pem'), 'utf8'));
     expect(verifyWithOpenssl(leaf + intermediate, roots, { atMs: Date.now() })).toBe('');
+  });
+
+  it('is on the wire what security/v1alpha1/ca.proto says, to a client that knows nothing but that', async () => {
+    // csr = 1, validity_duration = 3, metadata = 4 (google.protobuf.Struct: fields = 1, of key = 1 and value = 2; Value: string_value = 3).
+    const field = (number: number, text: string | Buffer): Buffer => Buffer.concat([Buffer.from([number * 8 + 2]), varint(Buffer.byteLength(text)), Buffer.from(text)]);
+    const varint = (n: number): Buffer => (n < 128 ? Buffer.from([n]) : Buffer.concat([Buffer.from([(n & 127) + 128]), varint(n >> 7)]));
+    const metadata = field(1, Buffer.concat([field(1, 'ImpersonatedIdentity'), field(2, field(3, REVIEWS))]));
+    const message = Buffer.concat([field(1, (await createCsr(REVIEWS)).csr), Buffer.from([24]), varint(600), field(4, metadata)]);
+    const session = http2.connect(`https://127.0.0.1:${control.port}`, { ca: readFileSync(path('roots.pem')), servername: CA_SERVER_NAME });
+    const stream = session.request({ ':method': 'POST', ':path': '/istio.v1.auth.IstioCertificateService/CreateCertificate', 'content-type': 'application/grpc', te: 'trailers', authorization: `Bearer ${TOKEN_1}` });
+    const trailers = new Promise<http2.IncomingHttpHeaders>((resolve) => { stream.once('trailers', resolve); });
+    const length = Buffer.alloc(5);
+    length.writeUInt32BE(message.length, 1);
+    stream.end(Buffer.concat([length, message]));
+    const answer = await buffer(stream);
+    expect((await trailers)['grpc-status']).toBe('0');
+    // cert_chain = 1, three times.
+    const chain: string[] = [];
+    for (let at = 5; at < answer.length;) {
+      expect(answer[at]).toBe(10);
+      const size = ((answer[at + 1] as number) & 127) + ((answer[at + 2] as number) << 7);
+      chain.push(answer.subarray(at + 3, at + 3 + size).toString());
+      at += 3 + size;
+    }
+    expect(chain).toHaveLength(3);
+    expect(new X509Certificate(chain[0] as string).subjectAltName).toBe(`URI:${REVIEWS}`);
+    expect(chain[2]).toBe(readFileSync(path('roots.pem'), 'utf8'));
+    session.close();
   });
 
   it('grants no longer life than the CA allows, nor one that has passed', async () => {
@@ -214,6 +245,20 @@ describe('an agent\'s client', () => {
     deceived.close();
     misnamed.close();
     await foreign.stop();
+  });
+
+  it('reads its roots anew when it meets a server it cannot verify; a missing file is no reason to fall', async () => {
+    const { csr } = await createCsr(REVIEWS);
+    const request = { csr, identity: REVIEWS, lifetimeMs: 0 };
+    const { certificate } = await mintRoot({ trustDomain: 'cluster.local', nowMs: Date.now(), lifetimeMs: 3_600_000 });
+    writeFileSync(path('pinned.pem'), certificate);
+    const ca = caClient({ rootsFile: path('pinned.pem') });
+    rmSync(path('pinned.pem'));
+    await expect(ca.sign(request)).rejects.toThrow(/is away: .*certificate/);
+    writeFileSync(path('pinned.pem'), readFileSync(path('roots.pem')));
+    await expect(ca.sign(request)).rejects.toThrow('is away');
+    expect((await ca.sign(request)).roots).toBe(readFileSync(path('roots.pem'), 'utf8'));
+    ca.close();
   });
 
   it('says what is wrong with its files', () => {
