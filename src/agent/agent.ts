@@ -48,6 +48,8 @@ export interface AgentOptions {
 }
 
 const CORES_PER_WORKER = 4;
+/** How long what an earlier agent left stays in force for the sake of a pod that cannot be enrolled yet. */
+const SWEEP_DEADLINE_MS = 10_000;
 const BPF_OBJECT = join(import.meta.dirname, '../../bpf/capture.bpf.o');
 
 export class Agent {
@@ -65,6 +67,7 @@ export class Agent {
   #appliedDigest = '';
   readonly #digests = new Map<number, string>();
   #swept = false;
+  readonly #startedMs = performance.now();
   #stopping = false;
 
   private constructor(options: AgentOptions, config: ConfigDir, certificates: Certificates, log: Logger) {
@@ -92,7 +95,7 @@ export class Agent {
       },
     });
     certificates.tell(this.#workers);
-    this.#enrolment = new Enrolment(options.node, redirector, this.#workers, certificates, log);
+    this.#enrolment = new Enrolment(options.node, redirector, this.#workers, certificates, log, (pending) => this.#sweep(pending));
     this.#reconciler = new Reconciler(redirector, {
       onDrift: (drifts) => {
         this.#metrics.driftRepaired(drifts.length);
@@ -152,7 +155,15 @@ export class Agent {
     this.#workers.apply(snapshot);
     this.#enrolment.apply(snapshot);
     this.#metrics.configured(snapshot, this.#enrolment.enrolled);
-    if (this.#swept) return;
+  }
+
+  /**
+   * Once, what an earlier agent left of pods that are gone. Not before all others are captured anew: a pod that is still to be
+   * enrolled would go unmeshed meanwhile. One that cannot be must not hold up the others for ever.
+   */
+  #sweep(pending: number): void {
+    const snapshot = this.#config.snapshot.get();
+    if (this.#swept || snapshot === undefined || (pending > 0 && performance.now() - this.#startedMs < SWEEP_DEADLINE_MS)) return;
     this.#swept = true;
     const unenrolled = snapshot.workloads.filter(({ node, enrolled }) => node === this.#options.node && !enrolled);
     this.#redirector.removeLeftovers(unenrolled.flatMap(({ netnsPath }) => (netnsPath === undefined ? [] : [netnsPath])));

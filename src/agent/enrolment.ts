@@ -37,17 +37,20 @@ export class Enrolment {
   readonly #workers: Workers;
   readonly #certificates: Certificates;
   readonly #log: Logger;
+  readonly #onApplied: (pending: number) => void;
   readonly #members = new Map<string, Member>();
   readonly #failures = new Map<string, string>();
   #snapshot: Snapshot | undefined;
   #retry: NodeJS.Timeout | undefined;
 
-  constructor(node: string, redirector: Redirector, workers: Workers, certificates: Certificates, log: Logger) {
+  /** `onApplied`: a snapshot has been brought in line, but for so many pods that are tried again. */
+  constructor(node: string, redirector: Redirector, workers: Workers, certificates: Certificates, log: Logger, onApplied: (pending: number) => void) {
     this.#node = node;
     this.#redirector = redirector;
     this.#workers = workers;
     this.#certificates = certificates;
     this.#log = log;
+    this.#onApplied = onApplied;
   }
 
   /** Bring the set of enrolled pods in line with a snapshot that the workers have already been given. */
@@ -57,11 +60,12 @@ export class Enrolment {
     const wanted = new Map(snapshot.workloads.filter((workload) => this.#takesPart(workload)).map((workload) => [workload.id, workload]));
     for (const [id, member] of this.#members) {
       const workload = wanted.get(id);
-      if (workload === undefined || keyOf(workload) !== member.key) this.#leave(id);
+      if (workload === undefined || keyOf(workload, this.#identityOf(workload)) !== member.key) this.#leave(id);
     }
     for (const id of this.#failures.keys()) if (!wanted.has(id)) this.#failures.delete(id);
     for (const workload of wanted.values()) if (!this.#members.has(workload.id)) this.#join(workload);
     if (this.#failures.size > 0) this.#retry = setTimeout(() => this.apply(snapshot), RETRY_MS).unref();
+    this.#onApplied(this.#failures.size);
   }
 
   /** Pods that should be enrolled and are not yet, with the reason. */
@@ -114,9 +118,9 @@ export class Enrolment {
       this.#certificates.enrol({ id, identity, netnsPath });
       const originalDst = this.#redirector.enrol({ id, netnsPath, addresses: workload.addresses, exclusions }, listeners);
       this.#workers.enrol({ id, identity, baggage: baggageOf(workload), netnsPath, addresses: workload.addresses }, { ...listeners, originalDst });
-      this.#members.set(id, { workload, key: keyOf(workload), listeners });
+      this.#members.set(id, { workload, key: keyOf(workload, identity), listeners });
       this.#failures.delete(id);
-      this.#log.info({ pod: id, redirect: this.#redirector.kind, addresses: workload.addresses }, 'pod enrolled');
+      this.#log.info({ pod: id, redirect: originalDst.kind === 'bpf' ? 'ebpf' : 'iptables', identity, addresses: workload.addresses }, 'pod enrolled');
     } catch (error) {
       this.#certificates.release(id);
       if (listeners !== undefined) closeListeners(listeners);
@@ -155,8 +159,8 @@ export class Enrolment {
 }
 
 /** What a pod's enrolment was made from: when it differs, the pod is enrolled anew. */
-function keyOf({ uid, netnsPath, addresses, annotations }: Workload): string {
-  return JSON.stringify([uid, netnsPath, addresses, parseExclusions(annotations).exclusions]);
+function keyOf({ uid, netnsPath, addresses, annotations }: Workload, identity: string): string {
+  return JSON.stringify([uid, netnsPath, addresses, identity, parseExclusions(annotations).exclusions]);
 }
 
 /** What servers of tunnels learn of a client besides its identity; the keys are ztunnel's. */
