@@ -14,10 +14,10 @@ export function authenticationOf(token: Token, rule: JwtRule): Authentication {
   };
 }
 
-/** Headers that carry claims of a rule, lower case: from a client they are forgeries. */
+/** Headers that carry claims of a rule: from a client they are forgeries. */
 export function outputHeaders({ outputPayloadToHeader, outputClaimToHeaders }: JwtRule): readonly string[] {
-  const names = outputClaimToHeaders.map(({ header }) => header.toLowerCase());
-  return outputPayloadToHeader === '' ? names : [outputPayloadToHeader.toLowerCase(), ...names];
+  const names = outputClaimToHeaders.map(({ header }) => header);
+  return outputPayloadToHeader === '' ? names : [outputPayloadToHeader, ...names];
 }
 
 /** Tell the application. The headers are known to be absent. */

@@ -1,48 +1,29 @@
-/**
- * Where a rule looks for tokens in a request, and how they are taken out of it. Without places of its own a rule looks at
- * `Authorization: Bearer` and `?access_token=` (RFC 6750 §2.1, §2.3).
- */
+/** Where a rule looks for tokens in a request (RFC 6750 §2, and cookies), and how they are taken out of it. */
 import type { JwtRule } from '../../mesh/security.ts';
 import type { RequestHead } from '../head.ts';
 
 type HeaderPlace = JwtRule['fromHeaders'][number];
 
-const DEFAULT_HEADERS: readonly HeaderPlace[] = Object.freeze([{ name: 'authorization', prefix: 'Bearer ' }]);
-const DEFAULT_PARAMS: readonly string[] = Object.freeze(['access_token']);
-
-interface Places {
-  readonly headers: readonly HeaderPlace[];
-  readonly params: readonly string[];
-  readonly cookies: readonly string[];
-}
-
-/** The tokens in the places of a rule, in the order in which they are looked for. */
-export function findTokens(head: RequestHead, rule: JwtRule): readonly string[] {
-  const { headers, params, cookies } = placesOf(rule);
+/** What is in the places of a rule, in the order in which they are looked for; an empty place that is there is a bad token. */
+export function findTokens(head: RequestHead, { fromHeaders, fromParams, fromCookies }: JwtRule): readonly string[] {
   const found: string[] = [];
-  for (const place of headers) found.push(...valuesAt(head, place).map((value) => value.slice(place.prefix.length).trim()));
-  if (params.length > 0 && head.target.includes('?')) {
+  for (const place of fromHeaders) found.push(...valuesAt(head, place).map((value) => value.slice(place.prefix.length).trim()));
+  if (fromParams.length > 0 && head.target.includes('?')) {
     const query = parseQuery(head.query);
-    for (const name of params) found.push(...query.getAll(name));
+    for (const name of fromParams) found.push(...query.getAll(name));
   }
-  if (cookies.length > 0) {
-    for (const { name, value } of cookiePairs(head)) if (cookies.includes(name)) found.push(unquoted(value));
+  if (fromCookies.length > 0) {
+    for (const { name, value } of cookiePairs(head)) if (fromCookies.includes(name)) found.push(unquoted(value));
   }
-  return found.filter((token) => token !== '');
+  return found;
 }
 
 /** Take the tokens of a rule out, so that the application cannot pass them on. */
-export function removeTokens(head: RequestHead, rule: JwtRule): void {
-  const { headers, params, cookies } = placesOf(rule);
+export function removeTokens(head: RequestHead, { fromHeaders, fromParams, fromCookies }: JwtRule): void {
   // All lines of the name, as Envoy: what stands beside a token is a second credential, which nobody has looked at.
-  for (const place of headers) if (valuesAt(head, place).length > 0) head.headers.remove(place.name);
-  if (params.length > 0) removeParams(head, params);
-  if (cookies.length > 0) removeCookies(head, cookies);
-}
-
-function placesOf({ fromHeaders, fromParams, fromCookies }: JwtRule): Places {
-  const isDefault = fromHeaders.length === 0 && fromParams.length === 0 && fromCookies.length === 0;
-  return isDefault ? { headers: DEFAULT_HEADERS, params: DEFAULT_PARAMS, cookies: [] } : { headers: fromHeaders, params: fromParams, cookies: fromCookies };
+  for (const place of fromHeaders) if (valuesAt(head, place).length > 0) head.headers.remove(place.name);
+  if (fromParams.length > 0) removeParams(head, fromParams);
+  if (fromCookies.length > 0) removeCookies(head, fromCookies);
 }
 
 /** Values of a header that begin as the place demands. */

@@ -35,15 +35,17 @@ export function forge(header: unknown, payload: unknown, signature = 'AAAA'): st
   return `${text(header)}.${text(payload)}.${signature}`;
 }
 
+/** A rule as compiled; where `change` names no place, with the usual ones. */
 export function ruleOf(change: Partial<JwtRule> = {}): JwtRule {
+  const isUsual = change.fromHeaders === undefined && change.fromParams === undefined && change.fromCookies === undefined;
   return {
     origin: 'RequestAuthentication default/jwt jwtRules[0]',
     issuer: ISSUER,
     audiences: [],
     jwks: undefined,
     jwksUri: undefined,
-    fromHeaders: [],
-    fromParams: [],
+    fromHeaders: isUsual ? [{ name: 'authorization', prefix: 'Bearer ' }] : [],
+    fromParams: isUsual ? ['access_token'] : [],
     fromCookies: [],
     outputPayloadToHeader: '',
     forwardOriginalToken: false,

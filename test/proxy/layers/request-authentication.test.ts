@@ -207,6 +207,7 @@ describe('what is refused, in Envoy\'s words', () => {
     ['an unknown key', async () => sign({ ...ec, id: 'unknown' }, { aud: 'shop' }), 401, 'Jwks doesn\'t have key to match kid or alg from Jwt'],
     ['two sections', () => 'a.b', 401, 'Jwt is not in the form of Header.Payload.Signature with two dots and 3 sections'],
     ['five sections (encrypted)', () => 'a.b.c.d.e', 401, 'Jwt is not in the form of Header.Payload.Signature with two dots and 3 sections'],
+    ['nothing', () => '', 401, 'Jwt is not in the form of Header.Payload.Signature with two dots and 3 sections'],
     ['a giant', () => `${'a'.repeat(20_000)}.b.c`, 401, 'Jwt is not in the form of Header.Payload.Signature with two dots and 3 sections'],
     ['a header not in base64url', () => '***.b.c', 401, 'Jwt header is an invalid Base64url encoded'],
     ['a header that is no JSON', () => forge('{', {}), 401, 'Jwt header is an invalid JSON'],
