@@ -6,7 +6,6 @@ import { parentPort, workerData } from 'node:worker_threads';
 import { systemClock } from '../core/clock.ts';
 import type { LogLevel } from '../core/log-level.ts';
 import { systemRandom } from '../core/random.ts';
-import { formatSpiffeId } from '../core/spiffe.ts';
 import { compile, workloadClass } from '../mesh/compile/compile.ts';
 import type { Snapshot } from '../mesh/snapshot.ts';
 import type { Table } from '../mesh/table.ts';
@@ -48,6 +47,9 @@ class DataPlaneWorker {
   readonly #lookups = new Map<string, OriginalDstLookup>();
   readonly #identities = new Identities();
   readonly #nodeAddresses = new NodeAddresses(systemClock);
+  /** Pods of all nodes (`uid`), by address. */
+  readonly #podsByAddress = new Map<string, string>();
+  readonly #podAt = (address: string): string | undefined => this.#podsByAddress.get(address);
   readonly #telemetry: WorkerTelemetry;
   readonly #dataplane: DataPlane;
   #snapshot: Snapshot | undefined;
@@ -115,17 +117,13 @@ class DataPlaneWorker {
   }
 
   /** A pod that is gone answers nothing, and its address may be another's now: tunnels to it end, and what was in them is tried elsewhere. */
-  #endTunnels({ workloads, mesh }: Snapshot): void {
-    const there = new Map<string, string>();
-    for (const { addresses, namespace, serviceAccount } of workloads) {
-      for (const address of addresses) there.set(address, formatSpiffeId({ trustDomain: mesh.trustDomain, namespace, serviceAccount }));
+  #endTunnels({ workloads }: Snapshot): void {
+    this.#podsByAddress.clear();
+    for (const { uid, addresses, phase } of workloads) {
+      // One that has ended gives its address back while its object is still there.
+      if (phase !== 'Succeeded' && phase !== 'Failed') for (const address of addresses) this.#podsByAddress.set(address, uid);
     }
-    for (const { pod } of this.#pods.values()) {
-      pod.retainTunnels((address, identities) => {
-        const identity = there.get(address);
-        return identity !== undefined && identities.includes(identity);
-      });
-    }
+    for (const { pod } of this.#pods.values()) pod.retainTunnels(this.#podAt);
   }
 
   #tableOf(id: string): Table | undefined {
@@ -152,6 +150,7 @@ class DataPlaneWorker {
       if (table === undefined) throw new Error('no configuration for this pod');
       const sockets = new PodSockets(netnsPath);
       const pod = new Pod({ id, identity, baggage, addresses, table, sockets, dataplane: this.#dataplane });
+      pod.retainTunnels(this.#podAt);
       this.#pods.set(id, { pod, sockets });
       this.#workloads.set(id, pod);
       if (listeners !== undefined) {

@@ -96,9 +96,9 @@ export class Pod implements WorkloadHandle {
     this.#tunnelListeners.push(await TunnelListener.start({ fd, workload: this, handler: this.#handlers.inbound, dataplane: this.#dataplane }));
   }
 
-  /** Tunnels to pods that are not there any more end now. */
-  retainTunnels(isThere: (address: string, identities: readonly string[]) => boolean): void {
-    this.#tunnels.retain(isThere);
+  /** Tunnels to pods that are not there any more end now. `podAt`: the pod that has an address. */
+  retainTunnels(podAt: (address: string) => string | undefined): void {
+    this.#tunnels.retain(podAt);
   }
 
   /** A new configuration: exchanges under way keep the table they started with. */

@@ -24,6 +24,8 @@ import { TUNNEL_CLIENT } from './settings.ts';
 /** Who a tunnel leads to. */
 interface TunnelTarget extends DialTarget {
   readonly identities: readonly string[];
+  /** The pod that had the address when the first tunnel to it was made; undefined: none that is known. */
+  readonly pod: string | undefined;
 }
 
 export class Tunnels implements PoolHost {
@@ -35,6 +37,7 @@ export class Tunnels implements PoolHost {
   readonly #codec: UpstreamCodec;
   /** By address and expected identities. */
   readonly #pools = new Map<string, Pool>();
+  #podAt: (address: string) => string | undefined = () => undefined;
 
   constructor(workload: WorkloadHandle, dataplane: DataPlane) {
     this.clock = dataplane.clock;
@@ -61,11 +64,12 @@ export class Tunnels implements PoolHost {
     return opening.transport;
   }
 
-  /** Pods come and go: a tunnel to one that is gone, or whose address somebody else has now, ends at once. */
-  retain(isThere: (address: string, identities: readonly string[]) => boolean): void {
+  /** Pods come and go: a tunnel to one that is gone, or whose address another has now, ends at once. `podAt` says which pod has an address. */
+  retain(podAt: (address: string) => string | undefined): void {
+    this.#podAt = podAt;
     for (const [key, pool] of this.#pools) {
-      const { address, identities } = pool.target as TunnelTarget;
-      if (isThere(address, identities)) continue;
+      const { address, pod } = pool.target as TunnelTarget;
+      if (podAt(address) === pod) continue;
       this.#pools.delete(key);
       pool.destroy();
     }
@@ -86,7 +90,7 @@ export class Tunnels implements PoolHost {
     const key = keyOf(address, identities);
     const known = this.#pools.get(key);
     if (known !== undefined) return known;
-    const target: TunnelTarget = { workload: this.#workload, direction: 'outbound', address, port: HBONE_PORT, clientAddress: '', security: undefined, identities };
+    const target: TunnelTarget = { workload: this.#workload, direction: 'outbound', address, port: HBONE_PORT, clientAddress: '', security: undefined, identities, pod: this.#podAt(address) };
     const pool = new Pool(this, target, this.#codec);
     this.#pools.set(key, pool);
     return pool;
