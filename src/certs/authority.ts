@@ -19,8 +19,10 @@ import type { Lifetimes, Step } from './rotation.ts';
 import { Signer } from './signer.ts';
 import type { JsonGeneralNames, PublicKeyType } from './x509.ts';
 
-/** A step that failed is tried again after so long; files that were given are looked at as often. */
-const RETRY_MS = 5_000;
+/** Files that were given are looked at so often. */
+const REREAD_MS = 5_000;
+/** A step that failed is tried again after so long, then twice as long, and so on to the most. */
+const RETRY_MS = { first: 5_000, most: 300_000 };
 /** Timers of the event loop do not reach further than 24 days, and clocks are set: the longest sleep between two looks. */
 const SLEEP_MAX_MS = 3_600_000;
 
@@ -68,6 +70,7 @@ export class Authority implements CertificateAuthority {
   #timer: Timer | undefined;
   #closed = false;
   #badReads = 0;
+  #failures = 0;
   #issued = 0;
   readonly #rotations = { root: 0, intermediate: 0 };
 
@@ -78,7 +81,6 @@ export class Authority implements CertificateAuthority {
     this.#given = given;
     this.#warnings = new ExpiryWarnings(options.log);
     this.roots = new Watch(bundleOf(state));
-    this.#sleep();
   }
 
   /** With the keys that the store kept, new ones, or those that are given. Rejects with a sentence when that cannot be. */
@@ -171,17 +173,26 @@ export class Authority implements CertificateAuthority {
     if (this.#closed) return;
     const { clock, keys, lifetimes } = this.#options;
     const untilNextMs = nextStep(this.#state, lifetimes).dueMs - clock.wallMs();
-    this.#wakeAfter(Math.min('given' in keys ? RETRY_MS : SLEEP_MAX_MS, Math.max(0, untilNextMs)));
+    this.#wakeAfter(Math.min('given' in keys ? REREAD_MS : SLEEP_MAX_MS, Math.max(0, untilNextMs)));
   }
 
   #wakeAfter(delayMs: number): void {
     this.#timer?.cancel();
     this.#timer = this.#options.clock.after(delayMs, () => {
-      this.settle().catch((error: unknown) => {
-        this.#options.log.error({ error: message(error) }, 'the CA could not change its certificates; tried again in a moment');
-        if (!this.#closed) this.#wakeAfter(RETRY_MS);
-      });
+      void this.#wake();
     });
+  }
+
+  async #wake(): Promise<void> {
+    try {
+      await this.settle();
+      this.#failures = 0;
+    } catch (error) {
+      const againInMs = Math.min(RETRY_MS.most, RETRY_MS.first * 2 ** this.#failures);
+      this.#failures += 1;
+      this.#options.log.error({ error: message(error), againInMs }, 'the CA could not change its certificates; tried again');
+      if (!this.#closed) this.#wakeAfter(againInMs);
+    }
   }
 
   /** Read what is given anew, and take every step that is due. */
@@ -273,10 +284,14 @@ async function restore(store: CaStore, options: AuthorityOptions): Promise<CaSta
   const { leafMs } = options.lifetimes;
   const kept = await store.load();
   if (kept !== undefined && kept.longestLeafMs >= leafMs) return kept;
-  const made = kept === undefined ? await makeRoot(options) : undefined;
-  const state = made === undefined ? { ...(kept as CaState), longestLeafMs: leafMs } : { roots: [made.root], signer: made.signer, longestLeafMs: leafMs };
+  const state = kept === undefined ? await newState(options) : { ...kept, longestLeafMs: leafMs };
   await store.save(state);
   return state;
+}
+
+async function newState(options: AuthorityOptions): Promise<CaState> {
+  const { root, signer } = await makeRoot(options);
+  return { roots: [root], signer, longestLeafMs: options.lifetimes.leafMs };
 }
 
 async function makeRoot({ trustDomain, lifetimes, clock }: AuthorityOptions): Promise<{ root: CaRoot; signer: CaSigner }> {

@@ -9,7 +9,7 @@ import { encodePem } from './pem.ts';
 import { Pkcs10CertificateRequest, Pkcs10CertificateRequestGenerator, SubjectAlternativeNameExtension } from './x509.ts';
 import type { PublicKey } from './x509.ts';
 
-const REQUEST = /^\s*-----BEGIN (?:NEW )?CERTIFICATE REQUEST-----\s+([A-Za-z0-9+/=\s]+)-----END (?:NEW )?CERTIFICATE REQUEST-----\s*$/;
+const REQUEST = /^\s*-----BEGIN (?:NEW )?CERTIFICATE REQUEST-----\r?\n([A-Za-z0-9+/=\s]+)-----END (?:NEW )?CERTIFICATE REQUEST-----\s*$/;
 const HASHES = new Set(['SHA-256', 'SHA-384', 'SHA-512']);
 const CURVES = new Set(['prime256v1', 'secp384r1']);
 

@@ -186,6 +186,26 @@ describe('rotation', () => {
     expect(verifyWithOpenssl(chain, roots, { atMs: clock.wallMs() })).toBe('');
   });
 
+  it('is tried again, less and less often, while the store fails', async () => {
+    const save = store.save.bind(store);
+    let attempts = 0;
+    store.save = async () => {
+      attempts += 1;
+      throw new Error('no space');
+    };
+    clock.advance(250 * DAY);
+    for (let ms = 0; ms < HOUR; ms += 5_000) {
+      clock.advance(5_000);
+      await new Promise(setImmediate);
+      await new Promise(setImmediate);
+    }
+    expect(attempts).toBeGreaterThan(5);
+    expect(attempts).toBeLessThan(25);
+    store.save = save;
+    await pass(DAY);
+    expect(ca.counts().rotations.intermediate).toBe(1);
+  });
+
   it('takes a step anew when the store took too long over it', async () => {
     const { roots } = await issue();
     const save = store.save.bind(store);

@@ -121,6 +121,13 @@ describe('a signing request', () => {
     );
   });
 
+  it('that is nested as deep as fits, or blank, is refused too', async () => {
+    let nested = Buffer.from([5, 0]);
+    while (nested.length < 11_000) nested = Buffer.concat([nested.length < 128 ? Buffer.from([0x30, nested.length]) : Buffer.from([0x30, 0x82, nested.length >> 8, nested.length & 255]), nested]);
+    await expect(readCsr(pemOf(nested))).rejects.toBeInstanceOf(CsrError);
+    await expect(readCsr(`-----BEGIN CERTIFICATE REQUEST-----\n${' '.repeat(16_000)}`)).rejects.toBeInstanceOf(CsrError);
+  });
+
   it('that is too long, or not PEM of one request, is refused with the reason', async () => {
     const { csr } = await createCsr(IDENTITY);
     await expect(readCsr(csr + ' '.repeat(CSR_BYTES_MAX))).rejects.toThrow(`${CSR_BYTES_MAX} is the limit`);
