@@ -18,6 +18,7 @@ import { ExternalAuthorizer } from '../../src/proxy/ext-authz/external-authorize
 import { Inbound } from '../../src/proxy/inbound.ts';
 import { Exchange } from '../../src/proxy/record.ts';
 import { outboundService } from '../../src/proxy/stack.ts';
+import { Buffers } from '../../src/proxy/buffers.ts';
 import { Identities } from '../../src/proxy/tls/identities.ts';
 import type { Transport } from '../../src/proxy/transport.ts';
 import type { UpstreamCodec, UpstreamConnection, UpstreamOwner } from '../../src/proxy/upstream.ts';
@@ -109,6 +110,7 @@ const dataplane: DataPlane = {
     tcpClosed: () => undefined,
   },
   identities: new Identities(),
+  buffers: new Buffers(),
   dialer: {
     socket: () => {
       throw new Error('no TLS here');

@@ -9,6 +9,7 @@ import { systemRandom } from '../core/random.ts';
 import { compile, workloadClass } from '../mesh/compile/compile.ts';
 import type { Snapshot } from '../mesh/snapshot.ts';
 import type { Table } from '../mesh/table.ts';
+import { Buffers } from '../proxy/buffers.ts';
 import type { DataPlane } from '../proxy/dataplane.ts';
 import type { OriginalDestination } from '../proxy/listener.ts';
 import { Pod } from '../proxy/pod.ts';
@@ -68,6 +69,7 @@ class DataPlaneWorker {
       telemetry: this.#telemetry,
       dialer: new NetnsDialer(),
       identities: this.#identities,
+      buffers: new Buffers(),
       resolve: resolveName,
       nodeAddresses: () => this.#nodeAddresses.present,
       workloads: this.#workloads,

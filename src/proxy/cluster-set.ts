@@ -4,7 +4,7 @@
  */
 import { UPSTREAM_IDLE_TIMEOUT_MS } from '../core/limits.ts';
 import type { ClusterSpec, Table } from '../mesh/table.ts';
-import { Buffers } from './buffers.ts';
+import type { Buffers } from './buffers.ts';
 import { Cluster } from './cluster.ts';
 import type { Codecs } from './codecs.ts';
 import type { DataPlane } from './dataplane.ts';
@@ -29,7 +29,7 @@ const PASSTHROUGH_CLUSTER: ClusterSpec = Object.freeze({
 
 export class ClusterSet {
   /** What the workload's exchanges hold in memory. */
-  readonly buffers = new Buffers();
+  readonly buffers: Buffers;
   /** To wherever the client meant to go. */
   readonly passthrough: Cluster;
   readonly #workload: WorkloadHandle;
@@ -42,6 +42,7 @@ export class ClusterSet {
     this.#workload = workload;
     this.#dataplane = dataplane;
     this.#codecs = codecs;
+    this.buffers = dataplane.buffers;
     this.#table = workload.table;
     this.passthrough = new Cluster(PASSTHROUGH_CLUSTER, workload, dataplane, codecs);
   }

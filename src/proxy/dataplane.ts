@@ -2,6 +2,7 @@
 import type { Clock } from '../core/clock.ts';
 import type { Logger } from '../core/log.ts';
 import type { Random } from '../core/random.ts';
+import type { Buffers } from './buffers.ts';
 import type { Telemetry } from '../telemetry/telemetry.ts';
 import type { Identities } from './tls/identities.ts';
 import type { Dialer } from './upstream.ts';
@@ -15,6 +16,8 @@ export interface DataPlane {
   readonly dialer: Dialer;
   /** Certificates of the node's workloads. */
   readonly identities: Identities;
+  /** What exchanges hold in memory, of one workload where it is a pod's own. */
+  readonly buffers: Buffers;
   /** Addresses of a name, for clusters that are discovered by DNS. Rejects when it cannot be resolved. */
   readonly resolve: (name: string) => Promise<readonly string[]>;
   /** Addresses of the node itself, which the kubelet's probes come from. */

@@ -9,7 +9,6 @@ import type { RetryPolicy } from '../mesh/table.ts';
 import { Attempt, AttemptRequest } from './attempt.ts';
 import type { AttemptHost } from './attempt.ts';
 import { Budget } from './budget.ts';
-import { Buffers } from './buffers.ts';
 import { codecFor } from './codecs.ts';
 import type { Codecs } from './codecs.ts';
 import type { Connection } from './connection.ts';
@@ -63,9 +62,8 @@ export class Inbound {
   readonly #app: App;
 
   constructor(workload: WorkloadHandle, dataplane: DataPlane, codecs: Codecs, authorizer: ExternalAuthorizer) {
-    const { clock, log, random, telemetry } = dataplane;
+    const { buffers, clock, log, random, telemetry } = dataplane;
     const app = new App(workload, dataplane, codecs);
-    const buffers = new Buffers();
     this.#app = app;
     this.service = stack(
       [

@@ -27,6 +27,7 @@ import { observe } from '../../src/proxy/layers/observe.ts';
 import { rescue } from '../../src/proxy/layers/rescue.ts';
 import { stack } from '../../src/proxy/layers/layer.ts';
 import { Exchange } from '../../src/proxy/record.ts';
+import { Buffers } from '../../src/proxy/buffers.ts';
 import { Identities } from '../../src/proxy/tls/identities.ts';
 import { SocketTransport, acceptHandles } from '../../src/proxy/socket-transport.ts';
 import type { Transport, TransportOwner } from '../../src/proxy/transport.ts';
@@ -56,6 +57,8 @@ export interface ProxyOptions {
   readonly upstream?: HttpVersion;
   /** Who answers, instead of the endpoint. */
   readonly service?: Service;
+  /** Nothing stands between the codec and the service. */
+  readonly bare?: boolean;
 }
 
 /** Everything a test may look at afterwards. */
@@ -79,9 +82,9 @@ export class Proxy implements UpstreamOwner, Service {
   readonly #connections = new Set<UpstreamConnection>();
   readonly #transports = new Set<Transport>();
 
-  constructor(upstreamPort: number, { clock = systemClock, downstream = 'http1', upstream = 'http1', service }: ProxyOptions) {
+  constructor(upstreamPort: number, { clock = systemClock, downstream = 'http1', upstream = 'http1', service, bare = false }: ProxyOptions) {
     this.clock = clock;
-    this.#service = service ?? this;
+    const inner = service ?? this;
     this.#upstreamPort = upstreamPort;
     this.#downstream = downstream;
     this.#upstream = upstream;
@@ -94,17 +97,18 @@ export class Proxy implements UpstreamOwner, Service {
       telemetry: { exchangeEnded: (facts) => void this.ended.push(facts), tcpOpened: () => undefined, tcpBytes: () => undefined, tcpClosed: () => undefined },
       dialer: undefined as never,
       identities: new Identities(),
+      buffers: new Buffers(),
       resolve: async () => await Promise.resolve([]),
       nodeAddresses: () => new Set(),
       workloads: new Map(),
       draining: () => this.draining,
     };
+    this.#service = bare ? inner : stack([observe(this.dataplane.telemetry, clock), rescue(log)], inner);
   }
 
   async listen(): Promise<void> {
     await new Promise<void>((resolve) => this.#server.listen(0, '127.0.0.1', resolve));
     this.port = (this.#server.address() as AddressInfo).port;
-    const service = stack([observe(this.dataplane.telemetry, this.clock), rescue(this.dataplane.log)], this.#service);
     acceptHandles(this.#server, (handle) => {
       const transport = SocketTransport.accepted(handle, NOBODY);
       this.#transports.add(transport);
@@ -113,7 +117,7 @@ export class Proxy implements UpstreamOwner, Service {
       const server: Http1Server | Http2Server = new Codec({
         transport,
         connection: CONNECTION,
-        service,
+        service: this.#service,
         dataplane: this.dataplane,
         begin: () => new Exchange('source', CONNECTION, undefined, this.clock.nowMs()),
         onClosed: () => {

@@ -14,6 +14,7 @@ import type { ConnectionHandler } from '../../src/proxy/newcomer.ts';
 import { OpaqueSession } from '../../src/proxy/opaque.ts';
 import type { OpaqueDialer, OpaqueOutcome } from '../../src/proxy/opaque.ts';
 import { Exchange } from '../../src/proxy/record.ts';
+import { Buffers } from '../../src/proxy/buffers.ts';
 import { Identities } from '../../src/proxy/tls/identities.ts';
 import { SocketTransport } from '../../src/proxy/socket-transport.ts';
 import type { TransportOwner } from '../../src/proxy/transport.ts';
@@ -57,6 +58,7 @@ class Bench implements OpaqueDialer, ConnectionHandler {
       },
       dialer: { dial: () => { throw new Error('not dialled here'); }, socket: () => { throw new Error('not dialled here'); } },
       identities: new Identities(),
+      buffers: new Buffers(),
       resolve: async () => [],
       nodeAddresses: () => new Set(),
       workloads: new Map(),

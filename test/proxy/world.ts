@@ -22,6 +22,7 @@ import type { HeaderList } from '../../src/proxy/headers.ts';
 import { Inbound } from '../../src/proxy/inbound.ts';
 import { Exchange } from '../../src/proxy/record.ts';
 import { outboundService } from '../../src/proxy/stack.ts';
+import { Buffers } from '../../src/proxy/buffers.ts';
 import { Identities } from '../../src/proxy/tls/identities.ts';
 import type { Transport, TransportOwner } from '../../src/proxy/transport.ts';
 import type { Dialer, DialTarget, UpstreamCodec, UpstreamConnection, UpstreamOwner } from '../../src/proxy/upstream.ts';
@@ -248,6 +249,7 @@ export class World {
       telemetry: this.#telemetry(),
       dialer: this.#dialer(),
       identities: new Identities(),
+      buffers: new Buffers(),
       resolve: (name) => this.resolve(name),
       nodeAddresses: () => this.nodeAddresses,
       workloads: this.workloads,

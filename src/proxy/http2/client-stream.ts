@@ -8,6 +8,7 @@ import type { Http2Client } from './client.ts';
 import { CANCEL } from './protocol.ts';
 import { resetCode } from './reset-code.ts';
 import { Http2Stream } from './stream.ts';
+import type { StreamFault } from './stream.ts';
 
 export class ClientStream extends Http2Stream implements RequestSink {
   readonly method: string;
@@ -47,10 +48,8 @@ export class ClientStream extends Http2Stream implements RequestSink {
   }
 
   /** Content before its head is none. */
-  override receive(chunk: Buffer): boolean {
-    if (this.answered) return super.receive(chunk);
-    this.connection.consumed(chunk.length);
-    return false;
+  override receive(chunk: Buffer): StreamFault | undefined {
+    return this.answered ? super.receive(chunk) : 'out of place';
   }
 
   protected override received(chunk: Buffer): boolean {

@@ -5,6 +5,7 @@
 import type { Timer } from '../../core/clock.ts';
 import { MeshError } from '../../core/errors.ts';
 import { HEAD_TIMEOUT_MS, HTTP2_CONTINUATIONS_MAX, HTTP2_RESET_STREAMS_KEPT, LINGER_MS } from '../../core/limits.ts';
+import type { Buffers } from '../buffers.ts';
 import type { DataPlane } from '../dataplane.ts';
 import type { HeaderList } from '../headers.ts';
 import { latin1 } from '../latin1.ts';
@@ -174,7 +175,11 @@ export abstract class Http2Connection implements TransportOwner, FrameHandler {
       this.consumed(chunk.length);
       return;
     }
-    if (!stream.receive(chunk)) this.resetStream(stream, PROTOCOL_ERROR, new MeshError(this.brokenBy, { reason: 'more content than content-length says' }));
+    const fault = stream.receive(chunk);
+    if (fault === undefined) return;
+    this.consumed(chunk.length);
+    if (fault === 'overloaded') this.resetStream(stream, ENHANCE_YOUR_CALM, new MeshError('workload_overloaded', { reason: 'bytes held for slow receivers' }));
+    else this.resetStream(stream, PROTOCOL_ERROR, new MeshError(this.brokenBy, { reason: fault === 'too long' ? 'more content than content-length says' : 'content before its head' }));
   }
 
   padding(bytes: number): void {
@@ -247,6 +252,11 @@ export abstract class Http2Connection implements TransportOwner, FrameHandler {
     this.#receiveWindow += this.#credit;
     this.grant(0, this.#credit);
     this.#credit = 0;
+  }
+
+  /** What the workload's streams hold for receivers that are slower than their senders. */
+  get buffers(): Buffers {
+    return this.dataplane.buffers;
   }
 
   /** A receiver goes on reading what it was just given. */

@@ -7,9 +7,13 @@
  */
 import { MeshError } from '../../core/errors.ts';
 import type { HeaderList } from '../headers.ts';
+import { Backlog } from './backlog.ts';
 import type { Http2Connection } from './connection.ts';
 
 const NOTHING = Buffer.alloc(0);
+
+/** Why content is not taken: before its head, more than announced, or more than the workload may hold. */
+export type StreamFault = 'out of place' | 'too long' | 'overloaded';
 
 export abstract class Http2Stream {
   readonly id: number;
@@ -36,8 +40,7 @@ export abstract class Http2Stream {
   #receiverHolds = false;
   /** Bytes of the chunk that the receiver holds on to. */
   #inHand = 0;
-  readonly #backlog: Buffer[] = [];
-  #backlogBytes = 0;
+  readonly #backlog = new Backlog();
   #trailersReceived: HeaderList | undefined;
   #endDelivered = false;
   /** Taken by the receiver, and not given back to the peer yet. */
@@ -133,18 +136,19 @@ export abstract class Http2Stream {
     this.#expected = contentLength;
   }
 
-  /** Content arrived. Returns whether it fits the announced length so far. */
-  receive(chunk: Buffer): boolean {
+  /** Content arrived. Returns why the stream cannot go on with it. */
+  receive(chunk: Buffer): StreamFault | undefined {
     this.#received += chunk.length;
-    if (this.#expected >= 0 && this.#received > this.#expected) {
-      this.connection.consumed(chunk.length);
-      return false;
+    if (this.#expected >= 0 && this.#received > this.#expected) return 'too long';
+    if (!this.#receiverHolds && this.#backlog.bytes === 0) {
+      this.#hand(chunk);
+      return undefined;
     }
-    if (this.#receiverHolds || this.#backlog.length > 0) {
-      this.#backlog.push(Buffer.from(chunk));
-      this.#backlogBytes += chunk.length;
-    } else this.#hand(chunk);
-    return true;
+    const { buffers } = this.connection;
+    if (!buffers.mayHold(chunk.length)) return 'overloaded';
+    buffers.hold(chunk.length);
+    this.#backlog.push(chunk);
+    return undefined;
   }
 
   /** The peer ended its direction. Returns whether the content was as long as announced. */
@@ -188,9 +192,9 @@ export abstract class Http2Stream {
     this.connection.starving.delete(this);
     this.#unsent = NOTHING;
     // What others may send must not shrink by what nobody will read.
-    this.connection.consumed(this.#backlogBytes + this.#inHand);
-    this.#backlog.length = 0;
-    this.#backlogBytes = 0;
+    this.connection.consumed(this.#backlog.bytes + this.#inHand);
+    this.connection.buffers.give(this.#backlog.bytes);
+    this.#backlog.clear();
     this.#inHand = 0;
   }
 
@@ -205,9 +209,9 @@ export abstract class Http2Stream {
   }
 
   #deliver(): void {
-    while (!this.#receiverHolds && this.#backlog.length > 0 && !this.dead) {
-      const chunk = this.#backlog.shift() as Buffer;
-      this.#backlogBytes -= chunk.length;
+    while (!this.#receiverHolds && this.#backlog.bytes > 0 && !this.dead) {
+      const chunk = this.#backlog.shift();
+      this.connection.buffers.give(chunk.length);
       this.#hand(chunk);
     }
     if (this.#receiverHolds || !this.receiveEnded || this.#endDelivered || this.dead) return;
