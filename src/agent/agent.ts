@@ -25,6 +25,7 @@ import { serveOnPort, serveOnSocket } from '../telemetry/http-endpoints.ts';
 import { NodeMetrics } from '../telemetry/node-metrics.ts';
 import { adminRoutes } from './admin.ts';
 import { Enrolment } from './enrolment.ts';
+import { policyRoutes } from './policy-routes.ts';
 import { Workers } from './workers.ts';
 
 export interface AgentOptions {
@@ -182,6 +183,7 @@ export class Agent {
         {
           '/metrics': metrics,
           ...certificateRoutes({ identities: () => this.#certificates.states(), pods: () => this.#certificates.pods() }),
+          ...policyRoutes(() => this.#config.snapshot.get()),
           ...adminRoutes({
             snapshot: () => this.#config.snapshot.get(),
             digest: () => this.#appliedDigest,
