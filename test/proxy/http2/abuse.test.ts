@@ -238,6 +238,42 @@ describe('windows', () => {
   });
 });
 
+describe('content that nobody takes', () => {
+  /** Holds everything it gets. */
+  const holding: Service = { serve: () => ({ ...DISCARD, data: () => false }) };
+  const chunk = Buffer.alloc(16_384);
+
+  it.each([
+    ['of streams that are reset while their receiver holds', 0, (client: RawHttp2, stream: number) => {
+      for (let i = 0; i < 4; i += 1) client.data(stream, chunk);
+      client.send(RST_STREAM, 0, stream, uint32(8));
+    }],
+    ['more than was announced', 0, (client: RawHttp2, stream: number) => {
+      client.data(stream, chunk);
+      client.data(stream, chunk);
+    }],
+    ['padding', 0, (client: RawHttp2, stream: number) => {
+      client.send(DATA, 8, stream, Buffer.concat([Buffer.from([255]), Buffer.alloc(256)]));
+      client.send(DATA, 8, stream, Buffer.concat([Buffer.from([255]), Buffer.alloc(256)]));
+      client.send(RST_STREAM, 0, stream, uint32(8));
+    }],
+    ['after the end of its stream', END_STREAM, (client: RawHttp2, stream: number) => {
+      client.data(stream, chunk);
+      client.data(stream, chunk);
+    }],
+  ])('does not use up the window of the connection: %s', async (_, flags, send) => {
+    const proxy = await listening(besides(holding));
+    const client = attacker(proxy);
+    // Several times the window; a client that did not look at it would be thrown out, had it shrunk.
+    for (let i = 0; i < 200; i += 1) {
+      client.headers(i * 2 + 1, flags === 0 ? [...POST, ['content-length', '16385']] : POST, flags);
+      send(client, i * 2 + 1);
+    }
+    client.headers(401, [...GET.slice(0, 2), [':path', '/other'], [':authority', 'b.test']]);
+    expect(await client.status(401)).toBe('200');
+  });
+});
+
 describe('header sections', () => {
   it('that blow up when decoded are answered with 431, and the connection goes on', async () => {
     const proxy = await listening();
