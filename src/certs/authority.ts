@@ -2,18 +2,20 @@
  * A certificate authority: signs leaves for whoever its caller has authorised, and changes its intermediate and its root by itself
  * (`rotation.ts`), or follows the ones it is given. In a standalone agent it is asked directly, in `orlop control` over gRPC.
  */
-import { X509Certificate } from 'node:crypto';
 import type { Clock, Timer } from '../core/clock.ts';
 import type { Logger } from '../core/log.ts';
 import { Watch } from '../core/watch.ts';
 import { activateNext, adoptGiven, bundleOf, introduceRoot } from './ca-state.ts';
 import type { CaRoot, CaSigner, CaState, CaStore, GivenCa } from './ca-state.ts';
+import { statusOf } from './ca-status.ts';
+import type { CaStatus } from './ca-status.ts';
 import type { CertificateAuthority, SignedCertificate, SigningRequest } from './certificate-authority.ts';
 import { readCsr } from './csr.ts';
 import { ExpiryWarnings } from './expiry-warnings.ts';
 import { newKeyPair } from './key-pair.ts';
-import { mintIntermediate, mintLeaf, mintRoot } from './mint.ts';
-import type { MintedCa } from './mint.ts';
+import { mintLeaf } from './mint.ts';
+import { makeIntermediate, makeRoot, openOwnCa } from './own-ca.ts';
+import type { Terms } from './own-ca.ts';
 import { activationMs, dropMs, lifetimesProblem, nextStep } from './rotation.ts';
 import type { Lifetimes, Step } from './rotation.ts';
 import { Signer } from './signer.ts';
@@ -45,16 +47,6 @@ export interface AuthorityCounts {
   readonly rootNotAfterMs: number;
   readonly intermediateNotAfterMs: number;
   readonly trustedRoots: number;
-}
-
-/** A CA certificate as `orlop control status` shows it. */
-export interface CaCertificateStatus {
-  readonly serial: string;
-  readonly subject: string;
-  readonly notAfterMs: number;
-  readonly use: 'signs' | 'trusted, signs next' | 'trusted' | 'trusted until its last certificate has expired';
-  /** When `use` changes: the root begins to sign, or is dropped. */
-  readonly untilMs?: number;
 }
 
 export class Authority implements CertificateAuthority {
@@ -89,7 +81,7 @@ export class Authority implements CertificateAuthority {
     const problem = 'store' in keys ? lifetimesProblem(lifetimes) : undefined;
     if (problem !== undefined) throw new Error(problem);
     const given = 'given' in keys ? keys.given() : undefined;
-    const state = 'store' in keys ? await restore(keys.store, options) : adoptGiven(undefined, given as GivenCa, clock.wallMs(), lifetimes.leafMs);
+    const state = 'store' in keys ? await openOwnCa(keys.store, termsOf(options)) : adoptGiven(undefined, given as GivenCa, clock.wallMs(), lifetimes.leafMs);
     const authority = new Authority(options, state, await openSigner(state.signer), given);
     await authority.settle();
     return authority;
@@ -130,19 +122,17 @@ export class Authority implements CertificateAuthority {
 
   counts(): AuthorityCounts {
     const { signer, roots } = this.#state;
-    const root = roots.find(({ certificate }) => certificate === signer.root);
     return {
       issued: this.#issued,
       rotations: { ...this.#rotations },
-      rootNotAfterMs: root?.notAfterMs ?? 0,
+      rootNotAfterMs: rootOf(this.#state).notAfterMs,
       intermediateNotAfterMs: signer.notAfterMs,
       trustedRoots: roots.length,
     };
   }
 
-  status(): { readonly roots: readonly CaCertificateStatus[]; readonly intermediate: CaCertificateStatus } {
-    const { signer } = this.#state;
-    return { roots: this.#state.roots.map((root) => this.#describe(root)), intermediate: { ...describe(signer.certificate), use: 'signs' } };
+  status(): CaStatus {
+    return statusOf(this.#state);
   }
 
   /** No further step is taken; resolves when the one under way is done. */
@@ -232,7 +222,7 @@ export class Authority implements CertificateAuthority {
     const state = this.#state;
     switch (step) {
       case 'introduce-root': {
-        const { root, signer } = await makeRoot(this.#options);
+        const { root, signer } = await makeRoot(termsOf(this.#options));
         await this.#adopt(introduceRoot(state, root, signer));
         log.info({ signsFrom: new Date(activationMs(this.#state)).toISOString() }, 'a new root is trusted');
         return;
@@ -243,7 +233,7 @@ export class Authority implements CertificateAuthority {
         log.info('the new root signs; the one before it is trusted until its last certificate has expired');
         return;
       case 'renew-intermediate':
-        await this.#adopt({ ...state, signer: await renewed(state, this.#options) });
+        await this.#adopt({ ...state, signer: await makeIntermediate(rootOf(state), termsOf(this.#options)) });
         this.#rotations.intermediate += 1;
         log.info({ notAfter: new Date(this.#state.signer.notAfterMs).toISOString() }, 'a new intermediate signs');
         return;
@@ -268,47 +258,15 @@ export class Authority implements CertificateAuthority {
     const roots = bundleOf(state);
     if (roots !== this.roots.get()) this.roots.set(roots);
   }
-
-  #describe(root: CaRoot): CaCertificateStatus {
-    const { signer, next, longestLeafMs } = this.#state;
-    const about = describe(root.certificate);
-    if (root.certificate === signer.root) return { ...about, use: 'signs' };
-    if (root.certificate === next?.root) return { ...about, use: 'trusted, signs next', untilMs: activationMs(this.#state) };
-    if (root.retiredMs === undefined) return { ...about, use: 'trusted' };
-    return { ...about, use: 'trusted until its last certificate has expired', untilMs: dropMs(root, longestLeafMs) };
-  }
 }
 
-/** What the store kept, or a root and an intermediate made now. */
-async function restore(store: CaStore, options: AuthorityOptions): Promise<CaState> {
-  const { leafMs } = options.lifetimes;
-  const kept = await store.load();
-  if (kept !== undefined && kept.longestLeafMs >= leafMs) return kept;
-  const state = kept === undefined ? await newState(options) : { ...kept, longestLeafMs: leafMs };
-  await store.save(state);
-  return state;
+function termsOf({ trustDomain, lifetimes, clock }: AuthorityOptions): Terms {
+  return { trustDomain, lifetimes, nowMs: clock.wallMs() };
 }
 
-async function newState(options: AuthorityOptions): Promise<CaState> {
-  const { root, signer } = await makeRoot(options);
-  return { roots: [root], signer, longestLeafMs: options.lifetimes.leafMs };
-}
-
-async function makeRoot({ trustDomain, lifetimes, clock }: AuthorityOptions): Promise<{ root: CaRoot; signer: CaSigner }> {
-  const nowMs = clock.wallMs();
-  const { certificate, key, notBeforeMs, notAfterMs } = await mintRoot({ trustDomain, nowMs, lifetimeMs: lifetimes.rootMs });
-  const root: CaRoot = { certificate, key, notBeforeMs, notAfterMs, trustedFromMs: nowMs };
-  const intermediate = await mintIntermediate(await Signer.open(certificate, key), { trustDomain, nowMs, lifetimeMs: lifetimes.intermediateMs });
-  return { root, signer: signerOf(intermediate, certificate) };
-}
-
-async function renewed({ roots, signer }: CaState, { trustDomain, lifetimes, clock }: AuthorityOptions): Promise<CaSigner> {
-  const root = roots.find(({ certificate }) => certificate === signer.root) as CaRoot;
-  return signerOf(await mintIntermediate(await Signer.open(root.certificate, root.key), { trustDomain, nowMs: clock.wallMs(), lifetimeMs: lifetimes.intermediateMs }), root.certificate);
-}
-
-function signerOf({ certificate, key, notBeforeMs, notAfterMs }: MintedCa, root: string): CaSigner {
-  return { certificate, key, chain: certificate, root, notBeforeMs, notAfterMs };
+/** The root that signs. */
+function rootOf({ roots, signer }: CaState): CaRoot {
+  return roots.find(({ certificate }) => certificate === signer.root) as CaRoot;
 }
 
 function openSigner({ certificate, key }: CaSigner): Promise<Signer> {
@@ -317,11 +275,6 @@ function openSigner({ certificate, key }: CaSigner): Promise<Signer> {
 
 function bundle(given: GivenCa | undefined): string {
   return given?.roots.map(({ certificate }) => certificate).join('') ?? '';
-}
-
-function describe(certificate: string): { serial: string; subject: string; notAfterMs: number } {
-  const { serialNumber, subject, validTo } = new X509Certificate(certificate);
-  return { serial: serialNumber.toLowerCase(), subject: subject.replaceAll('\n', ', '), notAfterMs: Date.parse(validTo) };
 }
 
 function message(error: unknown): string {

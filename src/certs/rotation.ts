@@ -78,12 +78,12 @@ function introductionMs({ next, signer, roots, longestLeafMs }: CaState, { leafM
   return Math.min(notBeforeMs + (notAfterMs - notBeforeMs) * ROOT_PART, notAfterMs - 3 * overlapMs(Math.max(longestLeafMs, leafMs)));
 }
 
-function intermediateRenewalMs({ signer, roots, longestLeafMs }: CaState, { leafMs }: Lifetimes): number {
+function intermediateRenewalMs({ signer, roots }: CaState, { leafMs }: Lifetimes): number {
   const root = roots.find(({ certificate }) => certificate === signer.root);
   // One that lives as long as its root would not be outlived by another.
   if (root === undefined || root.key === '' || signer.notAfterMs >= root.notAfterMs) return Infinity;
   const { notBeforeMs, notAfterMs } = signer;
-  return Math.min(notBeforeMs + (notAfterMs - notBeforeMs) * INTERMEDIATE_PART, notAfterMs - overlapMs(Math.max(longestLeafMs, leafMs)));
+  return Math.min(notBeforeMs + (notAfterMs - notBeforeMs) * INTERMEDIATE_PART, notAfterMs - overlapMs(leafMs));
 }
 
 function seconds(ms: number): string {

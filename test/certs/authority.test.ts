@@ -1,5 +1,5 @@
 import { X509Certificate } from 'node:crypto';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { Authority } from '../../src/certs/authority.ts';
 import { MemoryCaStore } from '../../src/certs/ca-state.ts';
 import { createCsr } from '../../src/certs/csr.ts';
@@ -196,8 +196,8 @@ describe('rotation', () => {
     clock.advance(250 * DAY);
     for (let ms = 0; ms < HOUR; ms += 5_000) {
       clock.advance(5_000);
-      await new Promise(setImmediate);
-      await new Promise(setImmediate);
+      // Its timer is armed anew when an attempt is over.
+      await vi.waitFor(() => expect(clock.pending()).toBe(1), { interval: 1 });
     }
     expect(attempts).toBeGreaterThan(5);
     expect(attempts).toBeLessThan(25);
@@ -228,6 +228,16 @@ describe('rotation', () => {
     expect(ca.status().roots.map(({ use }) => use)).toEqual(['signs', 'trusted, signs next']);
     await pass(HOUR);
     expect(ca.status().roots[1]?.use).toBe('signs');
+  });
+
+  it('comes to rest with lifetimes far shorter than those before', async () => {
+    await ca.close();
+    ca = await open({ leafMs: 20_000, intermediateMs: 90_000, rootMs: 180_000 });
+    await pass(300 * DAY);
+    const { chain, roots } = await issue();
+    expect(verifyWithOpenssl(chain, roots, { atMs: clock.wallMs() })).toBe('');
+    await pass(61_000);
+    expect(ca.counts().rotations.intermediate).toBe(2);
   });
 
   it('on demand is refused while a root is being changed', async () => {
