@@ -145,7 +145,7 @@ describe('over gRPC', () => {
   }
   type Check = (request: Checked, answer: sendUnaryData<object>) => void;
 
-  const definition = loadPackageDefinition(loadSync(join(import.meta.dirname, 'external_auth.proto'), { keepCase: true, longs: String, defaults: true }));
+  const definition = loadPackageDefinition(loadSync(join(import.meta.dirname, '../../../lab/apps/external_auth.proto'), { keepCase: true, longs: String, defaults: true }));
   const v3 = ['envoy', 'service', 'auth', 'v3'].reduce((at, name) => at[name] as GrpcObject, definition);
   const { service } = v3['Authorization'] as ServiceClientConstructor;
 
