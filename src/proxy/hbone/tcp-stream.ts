@@ -9,6 +9,7 @@ import type { RequestSink, ResponseSink } from '../exchange.ts';
 import { ResponseHead } from '../head.ts';
 import type { ConnectionHandler } from '../newcomer.ts';
 import type { OpaqueObserver, OpaqueSession } from '../opaque.ts';
+import { acceptedHead } from './accepted-head.ts';
 import type { StreamTransport } from './stream-transport.ts';
 
 /** A policy refused the client; the application could not be reached. */
@@ -17,6 +18,7 @@ const UNAVAILABLE = 503;
 
 export class TcpStream implements RequestSink, OpaqueObserver {
   readonly #transport: StreamTransport;
+  readonly #connection: Connection;
   readonly #response: ResponseSink;
   readonly #session: OpaqueSession;
   readonly #leave: () => void;
@@ -27,6 +29,7 @@ export class TcpStream implements RequestSink, OpaqueObserver {
 
   constructor(transport: StreamTransport, connection: Connection, response: ResponseSink, handler: ConnectionHandler) {
     this.#transport = transport;
+    this.#connection = connection;
     this.#response = response;
     this.#leave = handler.accepted(connection, transport);
     this.#session = handler.opaque(connection, this);
@@ -36,7 +39,7 @@ export class TcpStream implements RequestSink, OpaqueObserver {
   connected(): void {
     if (this.#over) return;
     this.#joined = true;
-    this.#response.head(new ResponseHead(200, ''));
+    this.#response.head(acceptedHead(this.#connection.workload));
     this.#session.join(this.#transport, this.#early, this.#ended, this.#leave);
     this.#early = undefined;
     this.#response.resumeRequest();

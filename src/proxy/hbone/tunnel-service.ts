@@ -6,7 +6,6 @@ import type { Connection, Peer } from '../connection.ts';
 import type { DataPlane } from '../dataplane.ts';
 import { DISCARD } from '../exchange.ts';
 import type { RequestSink, ResponseSink, Service } from '../exchange.ts';
-import { ResponseHead } from '../head.ts';
 import type { RequestHead } from '../head.ts';
 import { receive } from '../newcomer.ts';
 import type { ConnectionHandler } from '../newcomer.ts';
@@ -14,6 +13,7 @@ import type { Exchange } from '../record.ts';
 import { localReply } from '../respond.ts';
 import type { TransportOwner } from '../transport.ts';
 import type { WorkloadHandle } from '../workload.ts';
+import { acceptedHead } from './accepted-head.ts';
 import { StreamTransport } from './stream-transport.ts';
 import { TcpStream } from './tcp-stream.ts';
 import type { StreamEnd } from './stream-transport.ts';
@@ -59,7 +59,7 @@ export class TunnelService implements Service {
     const connection: Connection = { workload, direction: 'inbound', peer, remoteAddress, remotePort, destinationAddress, destinationPort, serverName: '' };
     const transport = new StreamTransport(new ToPeer(response), { localAddress: destinationAddress, localPort: destinationPort, remoteAddress, remotePort }, NOBODY);
     if (this.#handler.fault(connection) === undefined && this.#handler.protocol(connection) === 'tcp') return new TcpStream(transport, connection, response, this.#handler);
-    response.head(new ResponseHead(200, ''));
+    response.head(acceptedHead(workload));
     receive(transport, connection, this.#handler, this.#dataplane, () => undefined);
     return new FromPeer(transport);
   }
