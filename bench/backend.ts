@@ -6,11 +6,13 @@ import { setTimeout as delay } from 'node:timers/promises';
 
 import type { Bench } from './bench.ts';
 import { logTail } from './processes.ts';
-import { BACKEND_ADDRESS } from './topology.ts';
+import type { Client } from './topology.ts';
 
 export const HTTP_PORT = 8080;
 export const BULK_PORT = 5201;
 const START_TIMEOUT_MS = 5000;
+/** Between two looks at whether requests still arrive. */
+const REST_MS = 50;
 
 /** The service's name, sent as Host by every client through every proxy. */
 export const HOST = 'echo.bench.svc.cluster.local';
@@ -19,22 +21,28 @@ export const HOST = 'echo.bench.svc.cluster.local';
 export const BODY: string = `${'the orlop is the lowest deck of a ship, beneath all the others; '.padEnd(127, '.')}\n`;
 
 export class Backend {
+  readonly netns: string;
+  readonly address: string;
   readonly #statusSocket: string;
+  /** Our own questions, which nginx counts too. */
+  #asked = 0;
 
-  private constructor(statusSocket: string) {
+  private constructor({ netns, address }: Client, statusSocket: string) {
+    this.netns = netns;
+    this.address = address;
     this.#statusSocket = statusSocket;
   }
 
-  /** Starts both servers and waits until nginx answers. */
-  static async start(bench: Bench): Promise<Backend> {
-    const statusSocket = join(bench.dir, 'backend.sock');
-    const config = join(bench.dir, 'backend.conf');
-    writeFileSync(config, renderConfig(bench.dir, statusSocket));
-    const place = { netns: bench.topology.backend, core: bench.loadCore };
-    bench.processes.start(['nginx', '-c', config, '-e', 'stderr'], place, join(bench.dir, 'backend.log'));
-    bench.processes.start(['iperf3', '-s', '-B', BACKEND_ADDRESS, '-p', String(BULK_PORT)], place, join(bench.dir, 'iperf3.log'));
-    const backend = new Backend(statusSocket);
-    await backend.#started(join(bench.dir, 'backend.log'));
+  /** Starts both servers at `place` and waits until nginx answers. */
+  static async start(bench: Bench, place: Client): Promise<Backend> {
+    const path = join(bench.dir, place.netns);
+    const [config, log, statusSocket] = [`${path}.conf`, `${path}.log`, `${path}.sock`];
+    writeFileSync(config, renderConfig(place.address, `${path}.pid`, statusSocket));
+    const where = { netns: place.netns, core: bench.loadCore };
+    bench.processes.start(['nginx', '-c', config, '-e', 'stderr'], where, log);
+    bench.processes.start(['iperf3', '-s', '-B', place.address, '-p', String(BULK_PORT)], where, `${path}-iperf3.log`);
+    const backend = new Backend(place, statusSocket);
+    await backend.#started(log);
     return backend;
   }
 
@@ -42,7 +50,7 @@ export class Backend {
     const deadlineMs = performance.now() + START_TIMEOUT_MS;
     for (;;) {
       try {
-        await this.requestsServed();
+        await this.#count();
         return;
       } catch (error) {
         if (performance.now() > deadlineMs) throw new Error(`the backend does not start: ${logTail(logFile)}`, { cause: error });
@@ -51,8 +59,21 @@ export class Backend {
     }
   }
 
-  /** Requests answered since the start: what the load generators claim is held against it. Asked over a unix socket, so from any namespace. */
+  /**
+   * Requests answered since the start: what the load generators claim is held against it. Read once no more arrive, since a load
+   * that was cut off leaves some under way, and a slow pair of proxies holds them for a while.
+   */
   async requestsServed(): Promise<number> {
+    for (let before = await this.#count(); ;) {
+      await delay(REST_MS);
+      const now = await this.#count();
+      if (now === before) return now;
+      before = now;
+    }
+  }
+
+  /** Asked over a unix socket, so from any namespace. */
+  async #count(): Promise<number> {
     const text = await new Promise<string>((resolve, reject) => {
       request({ socketPath: this.#statusSocket, path: '/', agent: false }, (response) => {
         const parts: string[] = [];
@@ -61,21 +82,22 @@ export class Backend {
     });
     const counters = /^\s*\d+ \d+ (\d+)\s*$/m.exec(text);
     if (counters === null) throw new Error(`nginx's stub_status is not as expected: ${text}`);
-    return Number(counters[1]);
+    this.#asked += 1;
+    return Number(counters[1]) - this.#asked;
   }
 }
 
-function renderConfig(dir: string, statusSocket: string): string {
+function renderConfig(address: string, pidFile: string, statusSocket: string): string {
   return `daemon off;
 worker_processes 1;
-pid ${dir}/backend.pid;
+pid ${pidFile};
 events { worker_connections 16384; }
 http {
   access_log off;
   keepalive_requests 100000000;
   keepalive_timeout 600s;
   server {
-    listen ${BACKEND_ADDRESS}:${String(HTTP_PORT)} backlog=4096;
+    listen ${address}:${String(HTTP_PORT)} backlog=4096;
     location / {
       default_type text/plain;
       return 200 "${BODY.replace('\n', '\\n')}";

@@ -18,16 +18,12 @@ export interface Bench {
   readonly profileDir: string | undefined;
 }
 
-export interface Measured extends Bench {
-  readonly backend: Backend;
-}
-
 export interface Target {
   readonly host: string;
   readonly port: number;
 }
 
-/** A proxy that runs, or the backend itself where `pid` is undefined. */
+/** A proxy that runs, a pair of proxies with mutual TLS between them, or the backend itself where there is no process. */
 export interface Peer {
   readonly name: string;
   /** How it is configured, in one line under the table: a comparison is worth what its conditions are. */
@@ -36,7 +32,31 @@ export interface Peer {
   readonly netns: string;
   readonly http: Target;
   readonly bulk: Target;
-  readonly pid: number | undefined;
+  /** Every process that is paid for a request: a pair has two. */
+  readonly pids: readonly number[];
+  /** What stands behind it. */
+  readonly backend: Backend;
+  /** Where the far end of a pair takes tunnels, when it does. */
+  readonly tunnelEnd?: TunnelEnd;
+}
+
+/** The server of HBONE tunnels that a pair has at its far end, to be measured alone. */
+export interface TunnelEnd {
+  readonly pid: number;
+  /** Where foreign clients of it run. */
+  readonly netns: string;
+  readonly target: Target;
+  /** What a CONNECT asks for: the application. */
+  readonly authority: string;
+  /** PEM files of a client that it lets in. */
+  readonly client: CertificateFiles;
+}
+
+export interface CertificateFiles {
+  /** Leaf and intermediate. */
+  readonly chain: string;
+  readonly key: string;
+  readonly root: string;
 }
 
 /** The command line of one of the programs in bench/load, on the pinned Node. */

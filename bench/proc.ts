@@ -40,10 +40,14 @@ export function descendants(stats: readonly ProcessStat[], root: number): Proces
   return tree;
 }
 
-/** CPU and memory of the process `pid` with its descendants, now. Throws when it is gone. */
-export function usageOf(pid: number): Usage {
-  const tree = descendants(readStats(), pid);
-  if (tree.length === 0) throw new Error(`process ${String(pid)} has ended`);
+/** CPU and memory of the processes `pids` with their descendants, now, in sum. Throws when one is gone. */
+export function usageOf(pids: readonly number[]): Usage {
+  const stats = readStats();
+  const tree = pids.flatMap((pid) => {
+    const members = descendants(stats, pid);
+    if (members.length === 0) throw new Error(`process ${String(pid)} has ended`);
+    return members;
+  });
   let cpuMs = 0;
   let rssBytes = 0;
   for (const member of tree) {

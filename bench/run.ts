@@ -3,7 +3,6 @@ import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { loadavg } from 'node:os';
 import { join, relative } from 'node:path';
 
-import { Backend } from './backend.ts';
 import { removeLeftovers, runDir } from './leftovers.ts';
 import { describeMachine, describeVersions, twoCores } from './machine.ts';
 import { envoyBinary } from './peers/foreign.ts';
@@ -62,7 +61,7 @@ async function measure(plan: Plan): Promise<RunResult | undefined> {
 
   try {
     const shared = { topology, processes, dir, loadCore, proxyCore, redirect: plan.redirect, profileDir: plan.profileDir };
-    const session = new Session(plan, { ...shared, backend: await Backend.start(shared) }, say);
+    const session = new Session(plan, shared, say);
     await session.run();
     return {
       startedAt: started.toISOString(),

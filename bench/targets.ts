@@ -29,6 +29,7 @@ export interface Verdict {
 export const ORLOP = 'orlop';
 export const ORLOP_ROUTES = 'orlop-1000';
 export const ORLOP_PODS = 'orlop-20';
+export const ORLOP_PAIR = 'orlop-mtls';
 
 function ratio(text: string, limit: number, key: string, metric: string, baseline: string, peer: string = ORLOP): Target {
   return { text, unit: '×', limit, figure: { case: key, peer, metric }, baseline: { case: key, peer: baseline, metric } };
@@ -42,6 +43,10 @@ export const TARGETS: readonly Target[] = [
   ratio('bulk upload CPU per GB against Envoy', 1.3, 'upload', 'cpuMsPerGb', 'envoy'),
   ratio('bulk download CPU per GB against Envoy', 1.3, 'download', 'cpuMsPerGb', 'envoy'),
   { text: 'agent RSS with 20 pods', unit: ' MiB', limit: 120, figure: { case: 'pods', peer: ORLOP_PODS, metric: 'rssMib' } },
+  ratio('HTTP/1.1 over mutual TLS, CPU per request of both ends, against Envoy', 0.5, 'mtls', 'cpuUsPerRequest', 'envoy-mtls', ORLOP_PAIR),
+  ratio('new tunnels, CPU each at the far end against Envoy', 1.3, 'mtls-connections', 'cpuUsPerTunnel', 'envoy-hbone', ORLOP_PAIR),
+  ratio('bulk upload through a tunnel, CPU per GB of both ends, against Envoy', 1.3, 'mtls-upload', 'cpuMsPerGb', 'envoy-hbone', ORLOP_PAIR),
+  ratio('bulk download through a tunnel, CPU per GB of both ends, against Envoy', 1.3, 'mtls-download', 'cpuMsPerGb', 'envoy-hbone', ORLOP_PAIR),
 ];
 
 export function judge(target: Target, cases: readonly CaseResult[]): Verdict {

@@ -1,5 +1,5 @@
 /** A case: one thing measured the same way for every peer, in rounds that are interleaved between the peers. */
-import type { Measured, Peer } from '../bench.ts';
+import type { Bench, Peer } from '../bench.ts';
 import { usageOf } from '../proc.ts';
 
 export interface Metric {
@@ -23,25 +23,25 @@ export interface Case {
   readonly rounds: number;
   /** Rows that the compared metric is divided by, and in whose absence the column is left out. */
   readonly baselines: readonly string[];
-  /** Left out for the backend alone, which is no proxy and has nothing to measure here. */
-  readonly needsProcess?: boolean;
-  measure(bench: Measured, peer: Peer): Promise<Sample>;
+  /** Peers that have nothing to measure here are left out. */
+  fits?(peer: Peer): boolean;
+  measure(bench: Bench, peer: Peer): Promise<Sample>;
 }
 
 export interface Cost {
   readonly cpuMs: number;
   readonly elapsedMs: number;
-  /** Resident at the end. */
+  /** Resident at the end, in all of them. */
   readonly rssBytes: number;
 }
 
-/** Runs `load` and says what it cost the peer's process; CPU is undefined for the backend alone. */
-export async function costOf<T>(peer: Peer, load: () => Promise<T>): Promise<{ result: T; cost: Cost | undefined }> {
-  if (peer.pid === undefined) return { result: await load(), cost: undefined };
-  const cpuBeforeMs = usageOf(peer.pid).cpuMs;
+/** Runs `load` and says what it cost the processes `pids` together; undefined where there is none, as for the backend alone. */
+export async function costOf<T>(pids: readonly number[], load: () => Promise<T>): Promise<{ result: T; cost: Cost | undefined }> {
+  if (pids.length === 0) return { result: await load(), cost: undefined };
+  const cpuBeforeMs = usageOf(pids).cpuMs;
   const startMs = performance.now();
   const result = await load();
   const elapsedMs = performance.now() - startMs;
-  const after = usageOf(peer.pid);
+  const after = usageOf(pids);
   return { result, cost: { cpuMs: after.cpuMs - cpuBeforeMs, elapsedMs, rssBytes: after.rssBytes } };
 }

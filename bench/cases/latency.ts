@@ -24,7 +24,7 @@ export function latencyCase(rounds: number, seconds: number): Case {
     async measure(bench, peer) {
       const command = loadProgram('open', peer.http.host, ...[peer.http.port, RATE_PER_SECOND, seconds, CONNECTIONS].map(String));
       const place = { netns: peer.netns, core: bench.loadCore };
-      const { result, cost } = await costOf(peer, () => bench.processes.run(command, place, (seconds + 20) * 1000));
+      const { result, cost } = await costOf(peer.pids, () => bench.processes.run(command, place, (seconds + 20) * 1000));
       const open = JSON.parse(result) as OpenResult;
       const values: Record<string, number> = { p50Us: open.p50Us, p90Us: open.p90Us, p99Us: open.p99Us };
       if (cost !== undefined) values['cpuUsPerRequest'] = (cost.cpuMs * 1000) / open.answered;

@@ -1,7 +1,7 @@
 /** Memory resident once warm, and what each further idle connection adds. */
 import { setTimeout as delay } from 'node:timers/promises';
 
-import { loadProgram, type Measured, type Peer } from '../bench.ts';
+import { loadProgram, type Bench, type Peer } from '../bench.ts';
 import { usageOf } from '../proc.ts';
 import type { Case, Sample } from './case.ts';
 
@@ -24,24 +24,23 @@ export function memoryCase(): Case {
     ],
     rounds: 1,
     baselines: ['envoy', 'nginx'],
-    needsProcess: true,
+    fits: (peer) => peer.pids.length > 0,
     measure: measureMemory,
   };
 }
 
-async function measureMemory(bench: Measured, peer: Peer): Promise<Sample> {
-  const pid = peer.pid!;
-  const warmBytes = usageOf(pid).rssBytes;
+async function measureMemory(bench: Bench, peer: Peer): Promise<Sample> {
+  const warmBytes = usageOf(peer.pids).rssBytes;
   const holders = [await hold(bench, peer, FIRST_CONNECTIONS)];
-  const firstBytes = usageOf(pid).rssBytes;
+  const firstBytes = usageOf(peer.pids).rssBytes;
   holders.push(await hold(bench, peer, FURTHER_CONNECTIONS));
-  const allBytes = usageOf(pid).rssBytes;
+  const allBytes = usageOf(peer.pids).rssBytes;
   const problems = holders.every((holder) => bench.processes.alive(holder)) ? [] : ['an idle connection was closed by the proxy'];
   await Promise.all(holders.map((holder) => bench.processes.stop(holder)));
   return { values: { rssMib: warmBytes / MIB, idleConnectionBytes: (allBytes - firstBytes) / FURTHER_CONNECTIONS }, problems };
 }
 
-async function hold(bench: Measured, peer: Peer, connections: number): Promise<number> {
+async function hold(bench: Bench, peer: Peer, connections: number): Promise<number> {
   const command = loadProgram('idle', peer.http.host, String(peer.http.port), String(connections));
   const holder = await bench.processes.hold(command, { netns: peer.netns, core: bench.loadCore }, OPENING_TIMEOUT_MS);
   await delay(SETTLE_MS);

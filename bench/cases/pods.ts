@@ -1,5 +1,5 @@
 /** Memory of one agent that carries many pods' traffic. */
-import type { Measured, Peer } from '../bench.ts';
+import type { Bench, Peer } from '../bench.ts';
 import { runWrk } from '../load/wrk.ts';
 import { usageOf } from '../proc.ts';
 import type { Case, Sample } from './case.ts';
@@ -18,10 +18,10 @@ export function podsCase(netnses: readonly string[]): Case {
   };
 }
 
-async function measurePods(bench: Measured, peer: Peer, netnses: readonly string[]): Promise<Sample> {
+async function measurePods(bench: Bench, peer: Peer, netnses: readonly string[]): Promise<Sample> {
   const load = { connections: 4, seconds: 2, close: false };
   const reports = await Promise.all(netnses.map((netns) => runWrk(bench, { ...peer, netns }, load)));
   const silent = reports.filter((report) => report.requests === 0 || report.statusErrors > 0).length;
   const problems = silent > 0 ? [`${String(silent)} of ${String(netnses.length)} pods had no right answers`] : [];
-  return { values: { rssMib: usageOf(peer.pid!).rssBytes / MIB }, problems };
+  return { values: { rssMib: usageOf(peer.pids).rssBytes / MIB }, problems };
 }

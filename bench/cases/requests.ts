@@ -1,5 +1,5 @@
 /** HTTP/1.1 requests in closed loop: on kept connections, and each on a new one. */
-import type { Measured, Peer } from '../bench.ts';
+import type { Bench, Peer } from '../bench.ts';
 import { runWrk, wrkProblems, type WrkOptions } from '../load/wrk.ts';
 import { costOf, type Case, type Metric, type Sample } from './case.ts';
 
@@ -34,15 +34,25 @@ export function newConnectionsCase(rounds: number, seconds: number): Case {
   };
 }
 
+/** Through a pair with mutual TLS between its ends. */
+export function mutualTlsCase(rounds: number, seconds: number): Case {
+  return {
+    ...keepAliveCase(rounds, seconds),
+    key: 'mtls',
+    title: `HTTP/1.1 over mutual TLS, CPU of both ends, keep-alive, 64 connections, ${String(seconds)} s a round`,
+    baselines: ['envoy-mtls', 'envoy-hbone', 'nginx-mtls'],
+  };
+}
+
 /** One agent against another that has 1,000 times the routes, under the load of keep-alive. */
 export function routesCase(rounds: number, seconds: number, baseline: string): Case {
   return { ...keepAliveCase(rounds, seconds), key: 'routes', title: 'One VirtualService against 1,000, keep-alive, 64 connections', baselines: [baseline] };
 }
 
-async function measureRequests(bench: Measured, peer: Peer, load: WrkOptions): Promise<Sample> {
-  const servedBefore = await bench.backend.requestsServed();
-  const { result, cost } = await costOf(peer, () => runWrk(bench, peer, load));
-  const served = (await bench.backend.requestsServed()) - servedBefore;
+async function measureRequests(bench: Bench, peer: Peer, load: WrkOptions): Promise<Sample> {
+  const servedBefore = await peer.backend.requestsServed();
+  const { result, cost } = await costOf(peer.pids, () => runWrk(bench, peer, load));
+  const served = (await peer.backend.requestsServed()) - servedBefore;
   const values: Record<string, number> = { requestsPerSecond: result.requests / (result.durationUs / 1e6) };
   if (cost !== undefined) {
     values['cpuUsPerRequest'] = (cost.cpuMs * 1000) / result.requests;

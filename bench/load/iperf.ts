@@ -1,5 +1,5 @@
 /** Bulk TCP with iperf3, one stream. */
-import type { Measured, Peer } from '../bench.ts';
+import type { Bench, Peer } from '../bench.ts';
 
 export type Direction = 'upload' | 'download';
 
@@ -9,7 +9,7 @@ export interface IperfReport {
 }
 
 /** Sends `bytes` from the client to the backend (upload), or the other way. */
-export async function runIperf(bench: Measured, peer: Peer, bytes: number, direction: Direction): Promise<IperfReport> {
+export async function runIperf(bench: Bench, peer: Peer, bytes: number, direction: Direction): Promise<IperfReport> {
   const command = [
     'iperf3', '--json',
     '-c', peer.bulk.host,

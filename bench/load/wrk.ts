@@ -2,7 +2,7 @@
 import { join } from 'node:path';
 
 import { BODY, HOST } from '../backend.ts';
-import type { Measured, Peer } from '../bench.ts';
+import type { Bench, Peer } from '../bench.ts';
 
 export interface WrkOptions {
   readonly connections: number;
@@ -23,7 +23,7 @@ export interface WrkReport {
   readonly timeouts: number;
 }
 
-export async function runWrk(bench: Measured, peer: Peer, options: WrkOptions): Promise<WrkReport> {
+export async function runWrk(bench: Bench, peer: Peer, options: WrkOptions): Promise<WrkReport> {
   const command = [
     'wrk',
     '-t', '1',
@@ -52,9 +52,8 @@ export function wrkProblems(report: WrkReport, served: number, connections: numb
     if (report[kind] > 0) problems.push(`wrk counts ${String(report[kind])} ${kind}`);
   }
   if (report.bytes < report.requests * BODY.length) problems.push('the answers are shorter than the backend\'s body');
-  // One request of each connection may be cut off by the end of the run, after it was served; the count itself is a request too.
-  const slack = connections + 1;
-  if (served < report.requests || served > report.requests + slack) {
+  // One request of each connection may be cut off by the end of the run, after it was served.
+  if (served < report.requests || served > report.requests + connections) {
     problems.push(`wrk counts ${String(report.requests)} answers, but the backend served ${String(served)}`);
   }
   return problems;

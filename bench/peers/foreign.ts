@@ -6,7 +6,7 @@ import { homedir } from 'node:os';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
-import { BULK_PORT, HTTP_PORT } from '../backend.ts';
+import { BULK_PORT, HTTP_PORT, type Backend } from '../backend.ts';
 import type { Bench, Peer } from '../bench.ts';
 import { logOf, waitUntilServing } from '../serving.ts';
 import { BACKEND_ADDRESS, type Client } from '../topology.ts';
@@ -50,19 +50,20 @@ const RECIPES: Readonly<Record<string, Recipe>> = {
 };
 
 /** The backend with no proxy before it: what the load generator and the network alone can do. */
-export function direct(client: Client): Peer {
+export function direct(client: Client, backend: Backend): Peer {
   return {
     name: 'direct',
     note: 'no proxy',
     netns: client.netns,
     http: { host: BACKEND_ADDRESS, port: HTTP_PORT },
     bulk: { host: BACKEND_ADDRESS, port: BULK_PORT },
-    pid: undefined,
+    pids: [],
+    backend,
   };
 }
 
 /** Starts the foreign proxy `name` in the client's namespace and waits until it answers. Throws with its log when it does not. */
-export async function startForeign(bench: Bench, client: Client, name: string): Promise<Peer> {
+export async function startForeign(bench: Bench, client: Client, backend: Backend, name: string): Promise<Peer> {
   const recipe = RECIPES[name]!;
   const place = { netns: client.netns, core: bench.proxyCore };
   const pid = bench.processes.start(recipe.command(bench.dir, recipe.ports), place, logOf(bench, name));
@@ -72,7 +73,8 @@ export async function startForeign(bench: Bench, client: Client, name: string): 
     netns: client.netns,
     http: { host: '127.0.0.1', port: recipe.ports.http },
     bulk: { host: '127.0.0.1', port: recipe.ports.bulk },
-    pid,
+    pids: [pid],
+    backend,
   };
   await waitUntilServing(bench, peer);
   return peer;

@@ -12,7 +12,8 @@ export interface MeshOptions {
   readonly node: string;
   /** Enrolled pods of the node, each with its address and its namespace's name. */
   readonly pods: readonly { readonly netns: string; readonly address: string }[];
-  readonly backendAddress: string;
+  /** A pod of another node. With a namespace it is enrolled there, and takes nothing but mutual TLS. */
+  readonly backend: { readonly node: string; readonly address: string; readonly netns?: string };
   /** Services, each with one VirtualService; the first is the one measured. */
   readonly services: number;
 }
@@ -23,17 +24,26 @@ export const BULK_TARGET: Target = { host: serviceAddress(0), port: BULK_PORT };
 
 /** One YAML stream with every object of the mesh. */
 export function renderMesh(options: MeshOptions): string {
+  const { backend } = options;
   const objects: object[] = [
     { apiVersion: 'v1', kind: 'Namespace', metadata: { name: NAMESPACE, annotations: { 'orlop.io/mesh': 'enabled' } } },
-    // Another node's and outside the mesh: the upstream is plain TCP, as it is for the other proxies.
-    pod('backend', `${options.node}-other`, options.backendAddress, { 'orlop.io/mesh': 'disabled' }),
+    // Outside the mesh the upstream is plain TCP, as it is for the other proxies.
+    pod('backend', backend.node, backend.address, backend.netns === undefined ? { 'orlop.io/mesh': 'disabled' } : { 'orlop.io/netns': `/run/netns/${backend.netns}` }),
   ];
+  if (backend.netns !== undefined) objects.push(STRICT);
   for (const [index, { netns, address }] of options.pods.entries()) {
     objects.push(pod(`client-${String(index)}`, options.node, address, { 'orlop.io/netns': `/run/netns/${netns}` }));
   }
   for (let index = 0; index < options.services; index++) objects.push(service(index), virtualService(index));
   return objects.map((object) => stringify(object)).join('---\n');
 }
+
+const STRICT = {
+  apiVersion: 'security.istio.io/v1',
+  kind: 'PeerAuthentication',
+  metadata: { name: 'default', namespace: NAMESPACE },
+  spec: { mtls: { mode: 'STRICT' } },
+};
 
 function serviceName(index: number): string {
   return index === 0 ? 'echo' : `echo-${String(index)}`;

@@ -11,7 +11,7 @@ interface Resource {
 
 function render(services: number): Resource[] {
   const pods = [{ netns: 'a', address: '10.77.1.1' }, { netns: 'b', address: '10.77.1.2' }];
-  return parseAllDocuments(renderMesh({ node: 'bench', pods, backendAddress: '10.77.0.2', services })).map((document) => document.toJS() as Resource);
+  return parseAllDocuments(renderMesh({ node: 'bench', pods, backend: { node: 'other', address: '10.77.0.2' }, services })).map((document) => document.toJS() as Resource);
 }
 
 test('the node has the enrolled pods, and the backend is another node\'s', () => {
@@ -29,4 +29,16 @@ test('each Service has an address of its own and a VirtualService, and the measu
   expect(new Set(services.map((service) => service.spec.clusterIP)).size).toBe(1000);
   expect(resources.filter((resource) => resource.kind === 'VirtualService')).toHaveLength(1000);
   expect(services[0]!.spec.clusterIP).toBe(HTTP_TARGET.host);
+});
+
+test('a backend with a namespace of its own is enrolled on its node, and takes mutual TLS only', () => {
+  const mesh = { node: 'near', pods: [{ netns: 'a', address: '10.77.1.1' }], backend: { node: 'far', address: '10.77.1.2', netns: 'b' }, services: 1 };
+  const resources = parseAllDocuments(renderMesh(mesh)).map((document) => document.toJS() as Resource & { spec: object });
+  const pods = resources.filter((resource) => resource.kind === 'Pod');
+  expect(pods.map((pod) => [pod.spec.nodeName, pod.metadata.annotations])).toEqual([
+    ['far', { 'orlop.io/netns': '/run/netns/b' }],
+    ['near', { 'orlop.io/netns': '/run/netns/a' }],
+  ]);
+  expect(resources.find((resource) => resource.kind === 'PeerAuthentication')!.spec).toEqual({ mtls: { mode: 'STRICT' } });
+  expect(render(1).some((resource) => resource.kind === 'PeerAuthentication')).toBe(false);
 });

@@ -42,14 +42,14 @@ test('a process tree holds children of children and nobody else\'s', () => {
 });
 
 test('usage counts the children of a running process', async () => {
-  const alone = usageOf(process.pid).rssBytes;
+  const alone = usageOf([process.pid]).rssBytes;
   const child = spawn('cat', { stdio: ['pipe', 'pipe', 'ignore'] });
   child.stdin.write('up\n');
   await once(child.stdout, 'data');
-  expect(usageOf(child.pid!).rssBytes).toBeGreaterThan(0);
-  expect(usageOf(process.pid).cpuMs).toBeGreaterThan(0);
+  expect(usageOf([child.pid!]).rssBytes).toBeGreaterThan(0);
+  expect(usageOf([process.pid]).cpuMs).toBeGreaterThan(0);
   expect(alone).toBeGreaterThan(0);
   child.stdin.end();
   await once(child, 'exit');
-  expect(() => usageOf(child.pid!)).toThrow('has ended');
+  expect(() => usageOf([child.pid!])).toThrow('has ended');
 });
