@@ -6,9 +6,9 @@ export function describeTable(table: Table): unknown {
   return JSON.parse(JSON.stringify(table, plain)) as unknown;
 }
 
-function plain(_key: string, value: unknown): unknown {
+function plain(key: string, value: unknown): unknown {
   if (value instanceof Map) return Object.fromEntries(value);
   if (value instanceof Set) return [...value];
-  if (typeof value === 'function') return value.name === 'matchAll' ? 'every request' : 'compiled condition';
+  if (typeof value === 'function') return key === 'podAt' ? 'by address' : value.name === 'matchAll' ? 'every request' : 'compiled condition';
   return value === Infinity ? 'unlimited' : value;
 }

@@ -25,6 +25,8 @@ export interface Table {
   /** What it demands of its callers. */
   readonly security: InboundSecurity;
   readonly clusters: ReadonlyMap<string, ClusterSpec>;
+  /** The enrolled pod that has this address: clients may call it by that, and it may demand mutual TLS. */
+  readonly podAt: (address: string) => PodIdentity | undefined;
 }
 
 /** A port of the workload that some Service leads to (the oldest one, where several do). */
@@ -284,6 +286,9 @@ export interface EndpointSpec {
   /** SPIFFE id of what runs there; empty for strangers. */
   readonly identity: string;
 }
+
+/** Of an endpoint, what its pod decides. */
+export type PodIdentity = Pick<EndpointSpec, 'workload' | 'node' | 'enrolled' | 'identity'>;
 
 export interface ConnectionLimits {
   readonly maxConnections: number;

@@ -61,6 +61,8 @@ export class ClusterSet {
   /** Bring the clusters in use up to date with a new table; those no longer in it drain. */
   apply(table: Table): void {
     this.#table = table;
+    // The pods that it leads to by their own addresses may have changed.
+    this.passthrough.update(PASSTHROUGH_CLUSTER);
     for (const [key, cluster] of this.#live) {
       const spec = table.clusters.get(key);
       if (spec === undefined) {

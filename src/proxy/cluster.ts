@@ -8,6 +8,7 @@ import type { Clock } from '../core/clock.ts';
 import { MeshError } from '../core/errors.ts';
 import { ORIGINAL_ENDPOINTS_MAX } from '../core/limits.ts';
 import type { ClusterSpec, EndpointSpec } from '../mesh/table.ts';
+import { upstreamKind } from '../mesh/upstream-kind.ts';
 import { Attempt, AttemptRequest } from './attempt.ts';
 import type { AttemptHost } from './attempt.ts';
 import { pickerOf } from './balance/picker.ts';
@@ -172,13 +173,10 @@ export class Cluster implements Service, PoolHost, AttemptHost {
     return serveLocally(local, endpoint, connection, attempt, this.clock);
   }
 
-  /**
-   * The pod behind the endpoint, when it is enrolled on this node. A limit of connections is only exact where there are
-   * connections: a cluster that has one takes the wire, also to a neighbour.
-   */
+  /** The pod behind the endpoint, when exchanges are handed to it straight. */
   #localPod(spec: EndpointSpec): WorkloadHandle | undefined {
-    if (this.spec.limits.maxConnections !== Infinity || this.spec.tls !== undefined && this.spec.tls.mode !== 'ISTIO_MUTUAL') return undefined;
-    return spec.enrolled && spec.workload !== undefined ? this.#dataplane.workloads.get(spec.workload) : undefined;
+    const pod = spec.enrolled && spec.workload !== undefined ? this.#dataplane.workloads.get(spec.workload) : undefined;
+    return pod !== undefined && upstreamKind(this.spec, spec, true) === 'local' ? pod : undefined;
   }
 
   /** The pod itself when it is here, for an opaque connection. */
@@ -198,12 +196,12 @@ export class Cluster implements Service, PoolHost, AttemptHost {
   }
 
   /** Mutual TLS to pods of the mesh, plaintext to others; or as the DestinationRule says. */
-  #securityOf({ enrolled, identity }: EndpointSpec, protocols: readonly string[]): UpstreamSecurity | undefined {
+  #securityOf(endpoint: EndpointSpec, protocols: readonly string[]): UpstreamSecurity | undefined {
     const { tls, subjectAltNames, service } = this.spec;
-    if (tls?.mode === 'DISABLE') return undefined;
-    const mutual = tls === undefined || tls.mode === 'ISTIO_MUTUAL';
-    if (enrolled && mutual && identity !== '') return { kind: 'hbone', identities: [identity, ...(tls?.subjectAltNames ?? []), ...subjectAltNames] };
-    return tls === undefined ? undefined : { kind: 'tls', tls, host: service.host, identities: identity === '' ? [] : [identity], protocols };
+    const { identity } = endpoint;
+    const kind = upstreamKind(this.spec, endpoint, false);
+    if (kind === 'hbone') return { kind, identities: [identity, ...(tls?.subjectAltNames ?? []), ...subjectAltNames] };
+    return kind === 'plain' || tls === undefined ? undefined : { kind: 'tls', tls, host: service.host, identities: identity === '' ? [] : [identity], protocols };
   }
 
   #another(picker: Picker<Endpoint>, avoid: readonly string[], first: Endpoint): Endpoint {
@@ -225,18 +223,20 @@ export class Cluster implements Service, PoolHost, AttemptHost {
     const known = this.#endpoints.get(key);
     if (known !== undefined) return known.health.ejected ? undefined : known;
     if (this.#endpoints.size >= ORIGINAL_ENDPOINTS_MAX && !this.#evict()) return undefined;
-    const declared = this.spec.endpoints.find((endpoint) => endpoint.address === destinationAddress && endpoint.port === destinationPort);
-    const endpoint = new Endpoint(declared ?? strangerAt(destinationAddress, destinationPort), destinationAddress, destinationPort);
+    const endpoint = new Endpoint(this.#specAt(destinationAddress, destinationPort), destinationAddress, destinationPort);
     this.#endpoints.set(key, endpoint);
     if (this.#outlier !== undefined) this.members = [...this.#endpoints.values()];
     return endpoint;
   }
 
+  /** What is at an address that the client named: an endpoint of the cluster, else a pod of the mesh, else a stranger. */
+  #specAt(address: string, port: number): EndpointSpec {
+    const declared = this.spec.endpoints.find((endpoint) => endpoint.address === address && endpoint.port === port);
+    return declared ?? { ...strangerAt(address, port), ...this.#workload.table.podAt(address) };
+  }
+
   #updateOriginal(): void {
-    for (const endpoint of this.#endpoints.values()) {
-      const declared = this.spec.endpoints.find((spec) => spec.address === endpoint.address && spec.port === endpoint.port);
-      endpoint.spec = declared ?? strangerAt(endpoint.address, endpoint.port);
-    }
+    for (const endpoint of this.#endpoints.values()) this.#renew(endpoint, this.#specAt(endpoint.address, endpoint.port));
     this.members = [...this.#endpoints.values()];
   }
 

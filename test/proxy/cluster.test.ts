@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import type { ConnectionLimits, Table } from '../../src/mesh/table.ts';
-import { CLUSTER, LIMITS, World, clusterOf, endpoints, silent, tableOf } from './world.ts';
+import { CLUSTER, LIMITS, World, clusterOf, endpoints, routeOf, silent, tableOf } from './world.ts';
 
 function limited(change: Partial<ConnectionLimits>): World {
   const world = new World(tableOf({ clusters: [clusterOf({ limits: { ...LIMITS, ...change } })] }));
@@ -187,3 +187,36 @@ test('limits and connections belong to one client workload each', () => {
 async function settled(): Promise<void> {
   for (let i = 0; i < 5; i += 1) await Promise.resolve();
 }
+
+const identity = 'spiffe://cluster.local/ns/default/sa/reviews';
+
+/** Everything goes where the client meant to go, and 10.1.0.1 is a pod on `node`. */
+function withPod(node: string | undefined): Table {
+  return {
+    ...tableOf({ routes: [routeOf({ action: { kind: 'passthrough' } })] }),
+    podAt: (address) => (node !== undefined && address === '10.1.0.1' ? { workload: 'default/reviews', node, enrolled: true, identity } : undefined),
+  };
+}
+
+test('a pod of the mesh that is called by its own address is reached by mutual TLS, as by its service; others are not', () => {
+  const world = new World(withPod('node2'));
+  world.send({ connection: world.connectTo('10.1.0.1', 9080) });
+  world.send({ connection: world.connectTo('192.0.2.1', 9080) });
+  expect(world.dials.map(({ address, security }) => [address, security?.kind])).toEqual([['10.1.0.1', 'hbone'], ['192.0.2.1', undefined]]);
+  expect(world.dials[0]?.security).toMatchObject({ identities: [identity] });
+});
+
+test('on the same node it is handed over', () => {
+  const world = new World(withPod('node1'));
+  world.workloads.set('default/reviews', world.pod('default/reviews', tableOf()));
+  world.send({ connection: world.connectTo('10.1.0.1', 9080) });
+  expect(world.dials[0]).toMatchObject({ direction: 'inbound', address: '10.1.0.1' });
+});
+
+test('and once it has come into the mesh, no longer as before', () => {
+  const world = new World(withPod(undefined));
+  world.send({ connection: world.connectTo('10.1.0.1', 9080) });
+  update(world, withPod('node2'));
+  world.send({ connection: world.connectTo('10.1.0.1', 9080) });
+  expect(world.dials.map(({ security }) => security?.kind)).toEqual([undefined, 'hbone']);
+});

@@ -482,6 +482,7 @@ export function tableOf({ routes = [routeOf()], clusters = [clusterOf()], mode =
     },
     inbound,
     security: NO_SECURITY,
+    podAt: () => undefined,
     clusters: new Map(clusters.map((cluster) => [cluster.key, cluster])),
   };
 }

@@ -2,10 +2,11 @@
  * Snapshot and workload to table. What is the same for all workloads of a class is computed once per snapshot: a class is a
  * namespace and the values of those labels that some rule asks for, so a node has few of them.
  */
+import { formatSpiffeId } from '../../core/spiffe.ts';
 import { qualify } from '../host.ts';
 import type { InboundSecurity } from '../security.ts';
 import type { Snapshot, Workload } from '../snapshot.ts';
-import type { InboundPort, Table } from '../table.ts';
+import type { InboundPort, PodIdentity, Table } from '../table.ts';
 import { OutboundCompiler } from './outbound.ts';
 import { serviceProtocol } from './protocol.ts';
 import { registryOf, selected, targetPort } from './registry.ts';
@@ -23,6 +24,7 @@ interface Index {
   readonly inbound: ReadonlyMap<string, ReadonlyMap<number, InboundPort>>;
   /** Names of the Services of its own namespace that a pod is behind, by pod. */
   readonly services: ReadonlyMap<string, ReadonlySet<string>>;
+  readonly podAt: Table['podAt'];
   /** Security resources by pod, and what they compile to by class. */
   readonly chosen: Map<string, Selected>;
   readonly security: Map<string, InboundSecurity>;
@@ -40,7 +42,7 @@ export function compile(snapshot: Snapshot, workload: Workload): Table {
     index.outbound.set(name, shared);
   }
   const security = securityOf(snapshot, index, workload, name, shared.clusters);
-  return Object.freeze({ version: snapshot.version, workloadClass: workloadClass(snapshot, workload), ...shared, inbound: index.inbound.get(workload.id) ?? NO_PORTS, security });
+  return Object.freeze({ version: snapshot.version, workloadClass: workloadClass(snapshot, workload), ...shared, inbound: index.inbound.get(workload.id) ?? NO_PORTS, security, podAt: index.podAt });
 }
 
 /** Workloads of the same class have the same table. */
@@ -80,9 +82,19 @@ function selectedFor(snapshot: Snapshot, index: Index, workload: Workload): Sele
 function indexOf(snapshot: Snapshot): Index {
   const known = indexes.get(snapshot);
   if (known !== undefined) return known;
-  const index: Index = { registry: registryOf(snapshot), labelKeys: labelKeysOf(snapshot), outbound: new Map(), ...inboundOf(snapshot), chosen: new Map(), security: new Map() };
+  const index: Index = { registry: registryOf(snapshot), labelKeys: labelKeysOf(snapshot), outbound: new Map(), ...inboundOf(snapshot), podAt: podsByAddress(snapshot), chosen: new Map(), security: new Map() };
   indexes.set(snapshot, index);
   return index;
+}
+
+function podsByAddress({ workloads, mesh: { trustDomain } }: Snapshot): Table['podAt'] {
+  const pods = new Map<string, PodIdentity>();
+  for (const { id, addresses, node, enrolled, namespace, serviceAccount } of workloads) {
+    if (!enrolled) continue;
+    const pod = Object.freeze({ workload: id, node, enrolled, identity: formatSpiffeId({ trustDomain, namespace, serviceAccount }) });
+    for (const address of addresses) pods.set(address, pod);
+  }
+  return (address) => pods.get(address);
 }
 
 function labelKeysOf(snapshot: Snapshot): string[] {
