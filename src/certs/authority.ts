@@ -202,7 +202,7 @@ export class Authority implements CertificateAuthority {
     if (!('given' in keys)) return;
     try {
       const given = keys.given();
-      if (given.signer.certificate !== this.#given?.signer.certificate || bundle(given) !== bundle(this.#given)) {
+      if (publicPart(given) !== publicPart(this.#given)) {
         await this.#adopt(adoptGiven(this.#state, given, clock.wallMs(), lifetimes.leafMs));
         this.#given = given;
         log.info({ roots: given.roots.length }, 'the CA was given other certificates');
@@ -273,8 +273,9 @@ function openSigner({ certificate, key }: CaSigner): Promise<Signer> {
   return Signer.open(certificate, key);
 }
 
-function bundle(given: GivenCa | undefined): string {
-  return given?.roots.map(({ certificate }) => certificate).join('') ?? '';
+/** Tells what was given apart: every certificate in it. */
+function publicPart(given: GivenCa | undefined): string {
+  return given === undefined ? '' : [given.signer.certificate, given.signer.chain, ...given.roots.map(({ certificate }) => certificate)].join('');
 }
 
 function message(error: unknown): string {

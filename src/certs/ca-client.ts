@@ -16,7 +16,7 @@ import { splitCertificates } from './pem.ts';
 export const CA_SERVER_NAME = 'orlop-control.orlop-system.svc';
 
 /** A CA that comes back is found soon: certificates may be short-lived. */
-const RECONNECT_MS = { first: 500, most: 5_000 };
+const RECONNECT_MS = { first: 500, most: 2_000 };
 
 export interface CaClientOptions {
   /** `host:port`. */

@@ -161,6 +161,44 @@ describe('a CA that is given as files', () => {
     expect(verifyWithOpenssl(chain, roots, { atMs: clock.wallMs() })).toBe('');
   });
 
+  it('follows its files: a root may join those that are trusted, and leave them again when nothing can need it', async () => {
+    const root = make('root');
+    const other = make('other');
+    make('first', { issuer: 'root' });
+    const authority = await open(give(['first'], 'first', ['root']));
+    const roots = async (ms: number): Promise<string> => {
+      clock.advance(ms);
+      await authority.settle();
+      return (await issue(authority)).roots;
+    };
+    give(['first'], 'first', ['other', 'root']);
+    expect(await roots(5_000)).toBe(root + other);
+    expect(await roots(10 * HOUR)).toBe(root + other);
+    give(['first'], 'first', ['root']);
+    expect(await roots(5_000)).toBe(root + other);
+    expect(await roots(1.2 * HOUR)).toBe(root);
+  });
+
+  it('follows its files: a change that is taken back in time leaves no trace', async () => {
+    const oldRoot = make('old');
+    make('new');
+    make('first', { issuer: 'old' });
+    make('second', { issuer: 'new' });
+    const authority = await open(give(['first'], 'first', ['old']));
+    const pass = async (ms: number): Promise<{ chain: string; roots: string }> => {
+      clock.advance(ms);
+      await authority.settle();
+      return issue(authority);
+    };
+    give(['second'], 'second', ['new']);
+    await pass(5_000);
+    give(['first'], 'first', ['old']);
+    await pass(5_000);
+    const { chain, roots } = await pass(3 * HOUR);
+    expect(roots).toBe(oldRoot);
+    expect(splitCertificates(chain)[1]).toBe(readFileSync(path('first.crt'), 'utf8'));
+  });
+
   it('follows its files: under a new root it signs when everybody trusts that, and the old root goes when nothing needs it', async () => {
     const oldRoot = make('old');
     const newRoot = make('new');
