@@ -6,9 +6,9 @@ import { DISCARD } from '../../../src/proxy/exchange.ts';
 import { CONTINUATION, END_HEADERS, END_STREAM, HEADERS, PREFACE, SETTINGS } from '../../../src/proxy/http2/protocol.ts';
 import { Http2Server } from '../../../src/proxy/http2/server.ts';
 import { Exchange } from '../../../src/proxy/record.ts';
-import type { Transport, TransportOwner } from '../../../src/proxy/transport.ts';
 import { CONNECTION, Proxy } from '../codec-harness.ts';
 import { encode, encoder } from './hpack/block.ts';
+import { MemoryTransport } from './memory.ts';
 import { frameOctets } from './raw.ts';
 
 const STORIES = join(import.meta.dirname, '../../data/hpack/nghttp2');
@@ -17,64 +17,10 @@ const { dataplane: DATAPLANE } = new Proxy(0, {});
 /** In the stories, which are older than the rule, but in no request of HTTP/2 (RFC 9113 §8.2.2). */
 const FORBIDDEN = new Set(['connection', 'proxy-connection', 'keep-alive', 'transfer-encoding', 'upgrade']);
 
-/** A connection whose other end is the test. */
-class Memory implements Transport {
-  owner: TransportOwner = { bytes: () => undefined, ended: () => undefined, drained: () => undefined, closed: () => undefined };
-  readonly open = true;
-  readonly localAddress = '127.0.0.1';
-  readonly localPort = 1;
-  readonly remoteAddress = '127.0.0.1';
-  readonly remotePort = 2;
-  readonly bytesRead = 0;
-  readonly bytesWritten = 0;
-  written = '';
-
-  write(text: string): boolean {
-    this.written += text;
-    return true;
-  }
-
-  writeBytes(chunk: Buffer): boolean {
-    return this.write(chunk.toString('latin1'));
-  }
-
-  pause(): void {
-    throw new Error('nothing here is held back');
-  }
-
-  resume(): void {
-    throw new Error('nothing here is held back');
-  }
-
-  end(): void {
-    this.written += '(end)';
-  }
-
-  destroy(): void {
-    this.written += '(destroyed)';
-  }
-
-  reset(): void {
-    this.written += '(reset)';
-  }
-
-  setKeepAlive(): void {
-    // A test is never idle.
-  }
-
-  share(): void {
-    // Nobody reads what is written here.
-  }
-
-  surrender(): void {
-    // Every piece is its own buffer.
-  }
-}
-
 /** What a server makes of the pieces: its requests, and every byte it says. */
 function read(pieces: readonly Buffer[]): { requests: string[]; written: string } {
   const requests: string[] = [];
-  const transport = new Memory();
+  const transport = new MemoryTransport();
   const server = new Http2Server({
     transport,
     connection: CONNECTION,
