@@ -496,7 +496,10 @@ export abstract class Http2Connection implements TransportOwner, FrameHandler {
 
   /** Any answer will do: the read time is what counts; a server that drains waits for one. */
   protected pingAnswered(): void {
+    if (!this.#probing) return;
     this.#probing = false;
+    this.#timer?.cancel();
+    this.#watch(this.settings.pingAfterMs);
   }
 
   protected sendPing(): void {
