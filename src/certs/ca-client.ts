@@ -80,7 +80,7 @@ export class CaClient implements CertificateAuthority {
 
   #failure({ code, details }: ServiceError): Error {
     if (code === status.UNAVAILABLE) this.#rereadRoots();
-    return new Error(`the CA at ${this.#options.address} ${AWAY.has(code) ? 'is away' : 'refused'}: ${details}`);
+    return new Error(`the CA at ${this.#options.address} ${AWAY.has(code) ? 'is away' : 'refused'}: ${details.replace(EMPTY_NOTE, '')}`);
   }
 
   #connect(): Client {
@@ -121,6 +121,9 @@ export class CaClient implements CertificateAuthority {
 
 /** Without an answer of the CA itself. Anything else is one. */
 const AWAY: ReadonlySet<status> = new Set([status.UNAVAILABLE, status.DEADLINE_EXCEEDED, status.CANCELLED]);
+
+/** How gRPC ends its account of a connection that failed. */
+const EMPTY_NOTE = / Resolution note: $/;
 
 function methodOf(): NonNullable<(typeof IstioCertificateService)[string]> {
   const method = IstioCertificateService['CreateCertificate'];
