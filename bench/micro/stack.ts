@@ -23,6 +23,7 @@ import { Identities } from '../../src/proxy/tls/identities.ts';
 import type { Transport } from '../../src/proxy/transport.ts';
 import type { UpstreamCodec, UpstreamConnection, UpstreamOwner } from '../../src/proxy/upstream.ts';
 import type { WorkloadHandle } from '../../src/proxy/workload.ts';
+import { withoutKeys } from '../../test/proxy/jwt/without-keys.ts';
 import { clusterOf, endpoints, forwardTo, headersOf, retryOn, routeOf, tableOf } from '../../test/proxy/world.ts';
 
 const ROUNDS = 200_000;
@@ -110,6 +111,7 @@ const dataplane: DataPlane = {
     tcpClosed: () => undefined,
   },
   identities: new Identities(),
+  authenticator: withoutKeys(systemClock),
   buffers: new Buffers(),
   dialer: {
     socket: () => {

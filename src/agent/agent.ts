@@ -6,10 +6,12 @@ import { mkdirSync } from 'node:fs';
 import type { Server } from 'node:http';
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
+import { systemClock } from '../core/clock.ts';
 import { DRAIN_DEADLINE_MS } from '../core/limits.ts';
 import { createLogger } from '../core/log.ts';
 import type { LogLevel } from '../core/log-level.ts';
 import type { Logger } from '../core/log.ts';
+import { systemRandom } from '../core/random.ts';
 import { certificateRoutes } from './certificate-routes.ts';
 import { Certificates } from './certificates.ts';
 import type { CaAddress } from './certificates.ts';
@@ -25,6 +27,9 @@ import { serveOnPort, serveOnSocket } from '../telemetry/http-endpoints.ts';
 import { NodeMetrics } from '../telemetry/node-metrics.ts';
 import { adminRoutes } from './admin.ts';
 import { Enrolment } from './enrolment.ts';
+import { anywhere, notTheNode } from './fetch-guard.ts';
+import { fetchKeys } from './jwks-fetch.ts';
+import { Jwks } from './jwks.ts';
 import { policyRoutes } from './policy-routes.ts';
 import { Workers } from './workers.ts';
 
@@ -44,6 +49,8 @@ export interface AgentOptions {
   readonly keepRedirect: boolean;
   /** The mesh's CA; undefined: the agent is its own. */
   readonly ca: CaAddress | undefined;
+  /** Key sets of issuers may be fetched from the node itself and its link too. */
+  readonly allowLocalJwks: boolean;
   /** Of workloads' certificates. */
   readonly certificateLifetimeMs: number;
 }
@@ -63,6 +70,7 @@ export class Agent {
   readonly #workers: Workers;
   readonly #enrolment: Enrolment;
   readonly #certificates: Certificates;
+  readonly #jwks: Jwks;
   readonly #servers: Server[] = [];
   #appliedVersion = -1;
   #appliedDigest = '';
@@ -80,6 +88,14 @@ export class Agent {
     const { redirector, reason } = openRedirector(options.redirect, { node: options.node, objectPath: BPF_OBJECT });
     log.info({ redirect: redirector.kind, reason }, 'capture');
     this.#redirector = redirector;
+    const rule = options.allowLocalJwks ? anywhere : notTheNode;
+    this.#jwks = new Jwks({
+      clock: systemClock,
+      random: systemRandom,
+      log,
+      fetch: async (target, signal) => fetchKeys(target, { rule, signal }),
+      publish: (key, state) => this.#workers.publishJwks(key, state),
+    });
     this.#workers = new Workers({
       count: options.concurrency ?? Math.max(1, Math.floor(availableParallelism() / CORES_PER_WORKER)),
       settings: { logLevel: options.logLevel, accessLog: options.accessLog },
@@ -91,6 +107,8 @@ export class Agent {
         this.#appliedVersion = version;
         this.#appliedDigest = this.#digests.get(version) ?? '';
       },
+      onJwksWanted: (worker, targets) => this.#jwks.want(worker, targets),
+      onJwksRefresh: (key) => this.#jwks.refresh(key),
       onRestart: (name) => {
         this.#metrics.workerRestarted(name);
       },
@@ -144,6 +162,7 @@ export class Agent {
     this.#redirector.close({ keep: this.#options.keepRedirect });
     this.#enrolment.closeListeners();
     this.#certificates.close();
+    this.#jwks.close();
     for (const server of this.#servers) server.close();
     for (const server of this.#servers) server.closeAllConnections();
     this.#log.info('ended');

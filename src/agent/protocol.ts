@@ -1,6 +1,7 @@
 /** What the main thread and the workers of an agent say to each other. Plain data: everything crosses threads. */
 import type { WorkloadCertificate } from '../certs/certificate.ts';
 import type { Snapshot } from '../mesh/snapshot.ts';
+import type { JwksState, JwksTarget } from '../proxy/jwt/jwks-source.ts';
 import type { OriginalDst } from '../redirect/redirector.ts';
 import type { ForwardedLine } from './forward-log.ts';
 
@@ -33,6 +34,8 @@ export type ToWorker =
   | { readonly type: 'certificate'; readonly certificate: WorkloadCertificate }
   /** No pod of the node has this identity any more. */
   | { readonly type: 'forget'; readonly identity: string }
+  /** The keys of an issuer as they are known now. */
+  | { readonly type: 'jwks'; readonly key: string; readonly state: JwksState }
   | { readonly type: 'collect'; readonly call: number }
   | { readonly type: 'describe'; readonly call: number; readonly id: string }
   | { readonly type: 'drain'; readonly deadlineMs: number };
@@ -44,6 +47,10 @@ export type FromWorker =
   /** A pod is served: its listeners accept. */
   | { readonly type: 'enrolled'; readonly id: string }
   | { readonly type: 'failed'; readonly id: string; readonly message: string }
+  /** All the key sets that the worker's rules need. */
+  | { readonly type: 'jwks-wanted'; readonly targets: readonly JwksTarget[] }
+  /** A token names a key that is not among them. */
+  | { readonly type: 'jwks-refresh'; readonly key: string }
   | { readonly type: 'answer'; readonly call: number; readonly value: unknown }
   /** No connection is left, or the deadline has passed with so many. */
   | { readonly type: 'drained'; readonly left: number };

@@ -11,6 +11,8 @@ import type { Snapshot } from '../mesh/snapshot.ts';
 import type { Table } from '../mesh/table.ts';
 import { Buffers } from '../proxy/buffers.ts';
 import type { DataPlane } from '../proxy/dataplane.ts';
+import { Authenticator } from '../proxy/jwt/authenticator.ts';
+import { JwksStore } from '../proxy/jwt/jwks-store.ts';
 import type { OriginalDestination } from '../proxy/listener.ts';
 import { Pod } from '../proxy/pod.ts';
 import { Identities } from '../proxy/tls/identities.ts';
@@ -47,6 +49,10 @@ class DataPlaneWorker {
   readonly #workloads = new Map<string, Pod>();
   readonly #lookups = new Map<string, OriginalDstLookup>();
   readonly #identities = new Identities();
+  readonly #jwks = new JwksStore(systemClock, {
+    want: (targets) => say({ type: 'jwks-wanted', targets }),
+    refresh: (key) => say({ type: 'jwks-refresh', key }),
+  });
   readonly #nodeAddresses = new NodeAddresses(systemClock);
   /** Pods of all nodes (`uid`), by address. */
   readonly #podsByAddress = new Map<string, string>();
@@ -69,6 +75,7 @@ class DataPlaneWorker {
       telemetry: this.#telemetry,
       dialer: new NetnsDialer(),
       identities: this.#identities,
+      authenticator: new Authenticator(this.#jwks, systemClock),
       buffers: new Buffers(),
       resolve: resolveName,
       nodeAddresses: () => this.#nodeAddresses.present,
@@ -94,6 +101,9 @@ class DataPlaneWorker {
       case 'forget':
         this.#identities.forget(message.identity);
         return;
+      case 'jwks':
+        this.#jwks.set(message.key, message.state);
+        return;
       case 'collect':
         say({ type: 'answer', call: message.call, value: this.#telemetry.collect() });
         return;
@@ -114,6 +124,7 @@ class DataPlaneWorker {
       const table = this.#tableOf(pod.id);
       if (table !== undefined) pod.update(table);
     }
+    this.#jwks.use(this.#tables.values());
     this.#endTunnels(snapshot);
     say({ type: 'applied', version: snapshot.version });
   }
@@ -155,6 +166,7 @@ class DataPlaneWorker {
       pod.retainTunnels(this.#podAt);
       this.#pods.set(id, { pod, sockets });
       this.#workloads.set(id, pod);
+      this.#jwks.use(this.#tables.values());
       if (listeners !== undefined) {
         const lookup = this.#lookup(listeners.originalDst);
         for (const fd of listeners.outbound) await pod.listen(dup(fd), 'outbound', outbound(lookup));

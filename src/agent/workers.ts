@@ -7,6 +7,7 @@ import { Worker } from 'node:worker_threads';
 import type { WorkloadCertificate } from '../certs/certificate.ts';
 import type { Logger } from '../core/log.ts';
 import type { Snapshot } from '../mesh/snapshot.ts';
+import type { JwksState, JwksTarget } from '../proxy/jwt/jwks-source.ts';
 import type { WorkerCounts } from '../telemetry/worker-telemetry.ts';
 import type { ForwardedLine } from './forward-log.ts';
 import type { EnrolledPod, FromWorker, PodSockets, ToWorker } from './protocol.ts';
@@ -34,6 +35,10 @@ export interface WorkersOptions {
   readonly onEnrolled: (id: string, failure: string | undefined) => void;
   /** Every worker has the tables of this snapshot in force. */
   readonly onApplied: (version: number) => void;
+  /** A worker needs these key sets and no others. */
+  readonly onJwksWanted: (worker: string, targets: readonly JwksTarget[]) => void;
+  /** A token names a key that is not among those of this key set. */
+  readonly onJwksRefresh: (key: string) => void;
   /** A worker died; its metrics are as last collected. */
   readonly onRestart: (name: string) => void;
 }
@@ -83,6 +88,11 @@ export class Workers {
     for (const thread of this.#threads) thread.say({ type: 'forget', identity });
   }
 
+  /** Give all workers the keys of an issuer. */
+  publishJwks(key: string, state: JwksState): void {
+    for (const thread of this.#threads) thread.say({ type: 'jwks', key, state });
+  }
+
   release(id: string): void {
     if (!this.#pods.delete(id)) return;
     for (const thread of this.#threads) thread.say({ type: 'release', id });
@@ -113,13 +123,15 @@ export class Workers {
   }
 
   #thread(index: number, delayMs: number): Thread {
-    const { settings, log, entry = WORKER, onEnrolled, onRestart } = this.#options;
+    const { settings, log, entry = WORKER, onEnrolled, onJwksWanted, onJwksRefresh, onRestart } = this.#options;
     const name = `worker-${index}`;
     return new Thread(index, entry, { ...settings, name }, {
       enrolled: (id, failure) => {
         if (this.#pods.get(id)?.owner === index) onEnrolled(id, failure);
       },
       applied: () => this.#checkApplied(),
+      jwksWanted: (targets) => onJwksWanted(name, targets),
+      jwksRefresh: onJwksRefresh,
       said: ({ level, fields, message }) => log[level]({ worker: name, ...fields }, message),
       died: (reason, lifeMs) => {
         if (this.#closing) return;
@@ -159,6 +171,8 @@ function podFor(index: number, { pod, sockets, owner }: Membership): EnrolledPod
 interface ThreadEvents {
   enrolled(id: string, failure: string | undefined): void;
   applied(): void;
+  jwksWanted(targets: readonly JwksTarget[]): void;
+  jwksRefresh(key: string): void;
   died(reason: string, lifeMs: number): void;
   said(line: ForwardedLine): void;
 }
@@ -241,6 +255,12 @@ class Thread {
         return;
       case 'failed':
         this.#events.enrolled(message.id, message.message);
+        return;
+      case 'jwks-wanted':
+        this.#events.jwksWanted(message.targets);
+        return;
+      case 'jwks-refresh':
+        this.#events.jwksRefresh(message.key);
         return;
       case 'answer':
         this.#answer(message.call, message.value);

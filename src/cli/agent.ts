@@ -30,6 +30,7 @@ interface Flags {
   caRoots?: string;
   caToken?: string;
   certificateLifetime: number;
+  allowLocalJwks?: boolean;
 }
 
 export function agentCommand(): Command {
@@ -49,6 +50,7 @@ export function agentCommand(): Command {
     .option('--ca-roots <file>', 'roots to trust the CA by, PEM (orlop control --roots-out)')
     .option('--ca-token <file>', 'token by which the CA knows this node')
     .option('--certificate-lifetime <duration>', 'of workloads\' certificates; renewed at half of it', duration, DAY_MS)
+    .option('--allow-local-jwks', 'fetch the keys of token issuers from loopback and link-local addresses too (for laboratories)')
     .option('--keep-redirect', 'leave capture in force when the agent ends, for the next one')
     .action(async (flags: Flags) => {
       await run(flags);
@@ -79,6 +81,7 @@ async function run(flags: Flags): Promise<void> {
       keepRedirect: flags.keepRedirect === true,
       ca: caOf(flags),
       certificateLifetimeMs: flags.certificateLifetime,
+      allowLocalJwks: flags.allowLocalJwks === true,
     });
   } catch (error) {
     fail(EX_UNAVAILABLE, error instanceof Error ? error.message : String(error));

@@ -4,6 +4,7 @@ import type { Logger } from '../core/log.ts';
 import type { Random } from '../core/random.ts';
 import type { Buffers } from './buffers.ts';
 import type { Telemetry } from '../telemetry/telemetry.ts';
+import type { Authenticator } from './jwt/authenticator.ts';
 import type { Identities } from './tls/identities.ts';
 import type { Dialer } from './upstream.ts';
 import type { WorkloadHandle } from './workload.ts';
@@ -16,6 +17,8 @@ export interface DataPlane {
   readonly dialer: Dialer;
   /** Certificates of the node's workloads. */
   readonly identities: Identities;
+  /** Verifies the tokens of requests, and remembers those it has verified. */
+  readonly authenticator: Authenticator;
   /** What exchanges hold in memory, of one workload where it is a pod's own. */
   readonly buffers: Buffers;
   /** Addresses of a name, for clusters that are discovered by DNS. Rejects when it cannot be resolved. */

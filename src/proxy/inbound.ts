@@ -23,6 +23,7 @@ import { stack } from './layers/layer.ts';
 import { normalizedPath } from './layers/normalize-path.ts';
 import { observe } from './layers/observe.ts';
 import { peerAuthentication } from './layers/peer-authentication.ts';
+import { requestAuthentication } from './layers/request-authentication.ts';
 import { requestId } from './layers/request-id.ts';
 import { rescue } from './layers/rescue.ts';
 import { retry } from './layers/retry.ts';
@@ -62,7 +63,7 @@ export class Inbound {
   readonly #app: App;
 
   constructor(workload: WorkloadHandle, dataplane: DataPlane, codecs: Codecs, authorizer: ExternalAuthorizer) {
-    const { buffers, clock, log, random, telemetry } = dataplane;
+    const { authenticator, buffers, clock, log, random, telemetry } = dataplane;
     const app = new App(workload, dataplane, codecs);
     this.#app = app;
     this.service = stack(
@@ -79,6 +80,8 @@ export class Inbound {
         normalizedPath,
         // First of the policies on requests, as in Istio: it may supply the token.
         extAuthz(providerFor, authorizer),
+        // Refuses tokens that are not valid, and notes what the others prove.
+        requestAuthentication(authenticator),
         // After the tokens, which rules may ask for.
         authorize(workload.admission),
         // Innermost: repeats only what the application cannot have seen.

@@ -29,6 +29,8 @@ async function bench(): Promise<Bench> {
       entry: new URL('mortal-worker.ts', import.meta.url),
       onEnrolled: () => resolve(),
       onApplied: () => undefined,
+      onJwksWanted: () => undefined,
+      onJwksRefresh: () => undefined,
       onRestart: (name) => restarts.push(name),
     });
     opened.push({ workers, fd });

@@ -33,6 +33,7 @@ import { SocketTransport, acceptHandles } from '../../src/proxy/socket-transport
 import type { Transport, TransportOwner } from '../../src/proxy/transport.ts';
 import type { UpstreamConnection, UpstreamOwner } from '../../src/proxy/upstream.ts';
 import type { ExchangeFacts } from '../../src/telemetry/telemetry.ts';
+import { withoutKeys } from './jwt/without-keys.ts';
 
 export const CONNECTION: Connection = {
   workload: undefined as never,
@@ -97,6 +98,7 @@ export class Proxy implements UpstreamOwner, Service {
       telemetry: { exchangeEnded: (facts) => void this.ended.push(facts), tcpOpened: () => undefined, tcpBytes: () => undefined, tcpClosed: () => undefined },
       dialer: undefined as never,
       identities: new Identities(),
+      authenticator: withoutKeys(clock),
       buffers: new Buffers(),
       resolve: async () => await Promise.resolve([]),
       nodeAddresses: () => new Set(),

@@ -18,6 +18,7 @@ import { Buffers } from '../../src/proxy/buffers.ts';
 import { Identities } from '../../src/proxy/tls/identities.ts';
 import { SocketTransport } from '../../src/proxy/socket-transport.ts';
 import type { TransportOwner } from '../../src/proxy/transport.ts';
+import { withoutKeys } from './jwt/without-keys.ts';
 
 const NOBODY: TransportOwner = { bytes: () => undefined, ended: () => undefined, drained: () => undefined, closed: () => undefined };
 
@@ -58,6 +59,7 @@ class Bench implements OpaqueDialer, ConnectionHandler {
       },
       dialer: { dial: () => { throw new Error('not dialled here'); }, socket: () => { throw new Error('not dialled here'); } },
       identities: new Identities(),
+      authenticator: withoutKeys(this.clock),
       buffers: new Buffers(),
       resolve: async () => [],
       nodeAddresses: () => new Set(),
@@ -73,6 +75,10 @@ class Bench implements OpaqueDialer, ConnectionHandler {
 
   fault(): MeshError | undefined {
     return this.#refused;
+  }
+
+  isTcpProbe(): boolean {
+    return false;
   }
 
   accepted(): () => void {

@@ -28,6 +28,7 @@ import type { Transport, TransportOwner } from '../../src/proxy/transport.ts';
 import type { Dialer, DialTarget, UpstreamCodec, UpstreamConnection, UpstreamOwner } from '../../src/proxy/upstream.ts';
 import type { WorkloadHandle } from '../../src/proxy/workload.ts';
 import type { ExchangeFacts, Telemetry } from '../../src/telemetry/telemetry.ts';
+import { withoutKeys } from './jwt/without-keys.ts';
 
 /** What an endpoint does with a request once it is complete. */
 export type Script = (request: FakeRequest) => void;
@@ -249,6 +250,7 @@ export class World {
       telemetry: this.#telemetry(),
       dialer: this.#dialer(),
       identities: new Identities(),
+      authenticator: withoutKeys(this.clock),
       buffers: new Buffers(),
       resolve: (name) => this.resolve(name),
       nodeAddresses: () => this.nodeAddresses,
