@@ -274,3 +274,6 @@ export const EXT_AUTHZ_CHECKS_MAX = 1_024;
 
 /** What an external authorizer may answer: a refusal's page at most. */
 export const EXT_AUTHZ_ANSWER_BYTES_MAX: number = 256 * KIB;
+
+/** A probe of the kubelet that only connects; its own timeout is one second, unless its pod says otherwise. */
+export const TCP_PROBE_TIMEOUT_MS = 30_000;

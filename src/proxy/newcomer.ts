@@ -8,12 +8,15 @@ import type { DataPlane } from './dataplane.ts';
 import { detect, serverName } from './detect.ts';
 import type { Detected } from './detect.ts';
 import type { OpaqueObserver, OpaqueSession } from './opaque.ts';
+import { TcpProbe } from './tcp-probe.ts';
 import type { Transport, TransportOwner } from './transport.ts';
 
 /** What the data plane does with the connections of one direction of one pod. */
 export interface ConnectionHandler {
   /** Why it is not taken at all; it is then reset before a byte of it is read. */
   fault(connection: Connection): MeshError | undefined;
+  /** It is not taken, but it may be one of the kubelet's that only connect, and then it should end well. */
+  isTcpProbe(connection: Connection): boolean;
   /** Take note of one that is taken, for as long as it lasts; what is returned ends that. */
   accepted(connection: Connection, transport: Transport): () => void;
   /** May its upstream be dialled before it is known whether it speaks HTTP? */
@@ -31,6 +34,10 @@ export interface ConnectionHandler {
 /** Take a connection in; `onClosed` is called once, whatever it turns out to speak. */
 export function receive(transport: Transport, connection: Connection, handler: ConnectionHandler, dataplane: DataPlane, onClosed: () => void): void {
   if (handler.fault(connection) !== undefined) {
+    if (handler.isTcpProbe(connection)) {
+      transport.owner = new TcpProbe(transport, dataplane.clock, onClosed);
+      return;
+    }
     transport.reset();
     onClosed();
     return;
@@ -93,8 +100,9 @@ class Newcomer implements TransportOwner, OpaqueObserver {
   /** FIN before anything was decided: a client of a server-first protocol may do that, and still wants its answer. */
   ended(): void {
     this.#ended = true;
-    if (this.#protocol === 'sniff' && this.#session === undefined) this.#dialEarly();
-    else if (this.#protocol !== 'sniff') this.#transport.end();
+    if (this.#session !== undefined) return;
+    if (this.#protocol === 'sniff' && this.#handler.mayBeOpaque(this.#connection)) this.#dialEarly();
+    else this.#transport.end();
   }
 
   drained(): void {

@@ -178,6 +178,10 @@ abstract class Direction implements ConnectionHandler {
     return undefined;
   }
 
+  isTcpProbe(_connection: Connection): boolean {
+    return false;
+  }
+
   accepted(_connection: Connection, _transport: Transport): () => void {
     return nothing;
   }
@@ -267,9 +271,12 @@ class InboundDirection extends Direction {
   override fault(connection: Connection): MeshError | undefined {
     const fault = this.pod.admission.connectionFault(connection);
     if (fault === undefined) return undefined;
-    // On the port of a tcp probe the connection is all that the kubelet asks for, and the kernel has made it.
-    if (!this.pod.admission.isTcpProbe(connection)) this.refuse(connection, fault);
+    if (!this.isTcpProbe(connection)) this.refuse(connection, fault);
     return fault;
+  }
+
+  override isTcpProbe(connection: Connection): boolean {
+    return this.pod.admission.isTcpProbe(connection);
   }
 
   /** Who has proved who it is needs no watching: what it may do is asked of each request. */

@@ -89,8 +89,9 @@ function indexOf(snapshot: Snapshot): Index {
 
 function podsByAddress({ workloads, mesh: { trustDomain } }: Snapshot): Table['podAt'] {
   const pods = new Map<string, PodIdentity>();
-  for (const { id, addresses, node, enrolled, namespace, serviceAccount } of workloads) {
-    if (!enrolled) continue;
+  for (const { id, addresses, node, enrolled, namespace, serviceAccount, phase } of workloads) {
+    // One that has ended gives its address back while its object is still there.
+    if (!enrolled || phase === 'Succeeded' || phase === 'Failed') continue;
     const pod = Object.freeze({ workload: id, node, enrolled, identity: formatSpiffeId({ trustDomain, namespace, serviceAccount }) });
     for (const address of addresses) pods.set(address, pod);
   }
