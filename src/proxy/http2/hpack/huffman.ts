@@ -18,6 +18,15 @@ const STEPS = steps();
 /** States a string may end in: at most 7 bits of a code, all of them ones. */
 const PADDING = paddingStates();
 
+/** Codes of up to 16 bits, each with its length in the low 5 bits: all printable characters. Longer ones are 0, and coded in two parts. */
+const SHORT = Int32Array.from({ length: 256 }, (_, octet) => {
+  const length = CODE_LENGTHS[octet] as number;
+  return length <= 16 ? ((CODES[octet] as number) << 5) | length : 0;
+});
+/** Of a longer code: its second part. */
+const LOW_BITS = 15;
+const LOW_MASK = 0x7fff;
+
 function tree(): Uint16Array {
   const children = new Uint16Array(STATES * 2);
   let nodes = 1;
@@ -106,33 +115,38 @@ export function huffmanLength(text: string): number {
 /** Code a latin1 string into `target` at `offset`, which has room for it; returns the offset behind it. */
 export function huffmanEncode(text: string, target: Buffer, offset: number): number {
   let at = offset;
-  // Bits not written yet, the last `pending` of them valid: fewer than 8 between symbols, so 30 more need up to 37 of them.
+  // Bits not written yet: the last `pending` of `bits`, fewer than 16 between two steps.
   let bits = 0;
   let pending = 0;
   for (let i = 0; i < text.length; i += 1) {
     const symbol = text.charCodeAt(i);
-    let code = CODES[symbol] as number;
-    let length = CODE_LENGTHS[symbol] as number;
-    if (length > 24) {
-      // Rare octets in two parts, so that 32 bits are enough.
-      const low = length - 16;
-      bits = (bits << 16) | (code >>> low);
-      pending += 16;
-      while (pending >= 8) {
-        pending -= 8;
-        target[at] = bits >>> pending;
-        at += 1;
+    let packed = SHORT[symbol] as number;
+    if (packed === 0) {
+      const code = CODES[symbol] as number;
+      const high = (CODE_LENGTHS[symbol] as number) - LOW_BITS;
+      bits = (bits << high) | (code >>> LOW_BITS);
+      pending += high;
+      if (pending >= 16) {
+        pending -= 16;
+        target[at] = bits >>> (pending + 8);
+        target[at + 1] = bits >>> pending;
+        at += 2;
       }
-      code &= (1 << low) - 1;
-      length = low;
+      packed = ((code & LOW_MASK) << 5) | LOW_BITS;
     }
-    bits = (bits << length) | code;
+    const length = packed & 31;
+    bits = (bits << length) | (packed >>> 5);
     pending += length;
-    while (pending >= 8) {
-      pending -= 8;
-      target[at] = bits >>> pending;
-      at += 1;
-    }
+    if (pending < 16) continue;
+    pending -= 16;
+    target[at] = bits >>> (pending + 8);
+    target[at + 1] = bits >>> pending;
+    at += 2;
+  }
+  if (pending >= 8) {
+    pending -= 8;
+    target[at] = bits >>> pending;
+    at += 1;
   }
   if (pending > 0) {
     target[at] = (bits << (8 - pending)) | (0xff >>> pending);
