@@ -12,6 +12,7 @@ import { findTcpRoute } from '../mesh/route.ts';
 import type { TcpRoute } from '../mesh/table.ts';
 import type { Cluster } from './cluster.ts';
 import type { ClusterSet } from './cluster-set.ts';
+import type { Connection } from './connection.ts';
 import type { DataPlane } from './dataplane.ts';
 import { Dial } from './dial.ts';
 import type { Endpoint } from './endpoint.ts';
@@ -21,6 +22,7 @@ import type { Lease, OpaqueAttempt, OpaqueDialer, OpaqueOutcome, OpaqueTarget } 
 import { overflow } from './pool.ts';
 import { Exchange } from './record.ts';
 import type { Transport } from './transport.ts';
+import type { WorkloadHandle } from './workload.ts';
 
 export class TcpUpstreams implements OpaqueDialer {
   readonly #clusters: ClusterSet;
@@ -120,7 +122,7 @@ class TcpAttempt implements OpaqueAttempt {
     const { connection } = this.#exchange;
     const pod = cluster.localPod(endpoint);
     const { address, port } = endpoint;
-    const local = pod === undefined ? undefined : localConnection(pod, endpoint, connection);
+    const local = pod === undefined ? undefined : localSide(pod, endpoint, connection);
     const fault = local?.workload.admission.judgeOpaque(local, false);
     if (local !== undefined && fault !== undefined) {
       held.release();
@@ -259,6 +261,12 @@ class ServerSide {
     this.#sent += sent;
     this.#dataplane.telemetry.tcpBytes(this.#exchange, received, sent);
   }
+}
+
+/** Undefined: the connection takes the wire, because an authorizer has to be asked about it, and the pod's own side does that. */
+function localSide(pod: WorkloadHandle, endpoint: Endpoint, client: Connection): Connection | undefined {
+  const connection = localConnection(pod, endpoint, client);
+  return pod.admission.providerFor(connection) === undefined ? connection : undefined;
 }
 
 function serverExchange(dataplane: DataPlane, client: Exchange, connection: Exchange['connection']): Exchange {

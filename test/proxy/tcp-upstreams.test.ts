@@ -1,11 +1,15 @@
 /** Opaque connections: which endpoint they get, what happens when it cannot be reached, and what they count for. */
-import { expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import type { MeshError } from '../../src/core/errors.ts';
-import type { TcpRoute } from '../../src/mesh/table.ts';
+import type { AuthorizationPolicies } from '../../src/mesh/security.ts';
+import { NO_SECURITY } from '../../src/mesh/security.ts';
+import type { Table, TcpRoute } from '../../src/mesh/table.ts';
 import type { Lease, OpaqueAttempt, OpaqueOutcome } from '../../src/proxy/opaque.ts';
 import { Exchange } from '../../src/proxy/record.ts';
 import { TcpUpstreams } from '../../src/proxy/tcp-upstreams.ts';
 import type { Transport } from '../../src/proxy/transport.ts';
+import type { WorkloadHandle } from '../../src/proxy/workload.ts';
+import { policiesOf, policy } from '../mesh/security-world.ts';
 import { CLUSTER, LIMITS, OUTLIER, World, clusterOf, endpoints, tableOf } from './world.ts';
 
 class Outcome implements OpaqueOutcome {
@@ -150,4 +154,46 @@ test('a pod of the same node is dialled at its application, and reported by its 
   outcome.lease?.release();
   world.clock.advance(60_000);
   expect(world.tcp.slice(1)).toEqual(['destination bytes 10 20', 'destination closed ']);
+});
+
+describe('policies of a pod of the same node', () => {
+  const spec = clusterOf({ endpoints: endpoints('10.1.0.1').map((endpoint) => ({ ...endpoint, workload: 'default/reviews', node: 'node1', enrolled: true, identity: 'spiffe://cluster.local/ns/default/sa/reviews' })) });
+  const demanding = (authorization: AuthorizationPolicies): Table => ({ ...tableOf(), security: { ...NO_SECURITY, authorization } });
+
+  function neighbours(authorization: AuthorizationPolicies): { world: World; server: WorkloadHandle } {
+    const world = new World(tableOf({ clusters: [spec] }));
+    const server = world.pod('default/reviews', demanding(authorization));
+    world.workloads.set('default/reviews', server);
+    return { world, server };
+  }
+
+  test('refuse a connection before it is made, and both sides report it', () => {
+    const { world } = neighbours(policiesOf(policy('DENY', '[{}]')));
+    const outcome = connect(world);
+    world.clock.advance(0);
+    expect(outcome.error?.code).toBe('rbac_denied');
+    expect(world.dials).toEqual([]);
+    expect(world.tcp).toEqual(['destination opened 10.1.0.1:9080', 'destination closed ']);
+    expect(world.idle).toBe(true);
+  });
+
+  test('end a connection when they no longer allow it', () => {
+    const { world, server } = neighbours(policiesOf());
+    const outcome = connect(world);
+    let resets = 0;
+    Object.assign(outcome.transport as object, { reset: () => (resets += 1) });
+    server.table = demanding(policiesOf(policy('DENY', '[{}]')));
+    server.admission.recheck();
+    server.admission.recheck();
+    expect(resets).toBe(1);
+    outcome.lease?.release();
+    expect(world.idle).toBe(true);
+  });
+
+  test('that an authorizer decides are asked by its own side, which the wire leads to', () => {
+    const config = 'apiVersion: v1\nkind: ConfigMap\nmetadata: {name: istio, namespace: istio-system}\ndata: {mesh: "{extensionProviders: [{name: asker, envoyExtAuthzGrpc: {service: cart.shop.svc.cluster.local, port: 9080}}]}"}\n---\n';
+    const { world } = neighbours(policiesOf(config, policy('CUSTOM', '[{}]', { more: ', provider: {name: asker}' })));
+    connect(world);
+    expect(world.dials[0]).toMatchObject({ direction: 'outbound', security: { kind: 'hbone' } });
+  });
 });
