@@ -1,6 +1,6 @@
 /**
- * Files to snapshot. Each object stands on its own: one that is wrong is reported and replaced by its last good version, and
- * never keeps another from taking effect.
+ * Files, or objects of an API server, to snapshot. Each object stands on its own: one that is wrong is reported and replaced by its last
+ * good version, and never keeps another from taking effect. What has not changed since the snapshot before is neither parsed nor checked again.
  */
 import { fieldName } from './field-name.ts';
 import { conflictProblems } from './conflicts.ts';
@@ -14,14 +14,14 @@ import { readMeshConfig } from './parse/mesh-config.ts';
 import { RULES } from './parse/rules.ts';
 import { check, nearest, withoutNulls } from './parse/schema.ts';
 import type { Report } from './parse/schema.ts';
-import { byPlace } from './problem.ts';
+import { byPlace, placeOf } from './problem.ts';
 import type { Problem, Severity } from './problem.ts';
 import { byAge, objectName } from './resources.ts';
 import type { Origin, Resource } from './resources.ts';
 import { securityProblems } from './security-problems.ts';
 import type { AuthorizationPolicyResource, AuthorizationPolicySpec } from './security-resources.ts';
 import { DEFAULT_MESH_CONFIG } from './snapshot.ts';
-import type { GoodObject, MeshConfig, Snapshot } from './snapshot.ts';
+import type { GoodObject, MeshConfig, Service, Snapshot, Workload } from './snapshot.ts';
 
 export interface SourceFile {
   readonly name: string;
@@ -30,20 +30,40 @@ export interface SourceFile {
   readonly unreadable?: string;
 }
 
+/** One object, as an API server has it. */
+export interface SourceObject {
+  /** Tells where it stands, and it apart from others: `VirtualService bookinfo/reviews`. */
+  readonly name: string;
+  /** Never changed: another version of the object is another value. */
+  readonly value: Readonly<Record<string, unknown>>;
+}
+
+export type Source = SourceFile | SourceObject;
+
 /** Kinds whose absence lets more happen than their author wants. */
 const PROTECTS: ReadonlySet<string> = new Set(['PeerAuthentication', 'RequestAuthentication', 'AuthorizationPolicy']);
 
 const ROOT_NAMESPACE = DEFAULT_MESH_CONFIG.rootNamespace;
 
 interface Parsed extends ParsedFile {
-  readonly text: string;
+  /** What it was made of: a text, or an object itself. */
+  readonly content: string | SourceObject['value'];
 }
 
 /** Files as they were parsed for a snapshot, by name: for the next one only those that have changed are parsed again. */
 const parses = new WeakMap<Snapshot, ReadonlyMap<string, Parsed>>();
 
+/** What one document says, whatever stands beside it. */
+interface Checked {
+  readonly kind: Kind | undefined;
+  readonly object: GoodObject;
+  readonly faults: Faults;
+}
+
+const checks = new WeakMap<SourceDocument, Checked>();
+
 /** Build a snapshot; `previous` supplies the last good version of what is wrong now. */
-export function buildSnapshot(files: readonly SourceFile[], previous?: Snapshot): Snapshot {
+export function buildSnapshot(files: Iterable<Source>, previous?: Snapshot): Snapshot {
   const builder = new Builder(previous);
   for (const file of files) builder.read(file);
   const snapshot = builder.finish();
@@ -63,8 +83,8 @@ class Builder {
     this.#previous = previous;
   }
 
-  read(file: SourceFile): void {
-    if (file.unreadable !== undefined) {
+  read(file: Source): void {
+    if ('text' in file && file.unreadable !== undefined) {
       this.#problems.push({ severity: 'error', code: 'ORLOP007', file: file.name, line: 0, object: '', field: '', message: `cannot be read: ${file.unreadable}`, remedy: 'make it readable; until then the objects this file held before stay in force' });
       this.#keepFile(file.name);
       return;
@@ -75,9 +95,11 @@ class Builder {
     if (broken) this.#keepFile(file.name);
   }
 
-  #parse({ name, text: source }: SourceFile): Parsed {
+  #parse(file: Source): Parsed {
+    const { name } = file;
+    const content = 'text' in file ? file.text : file.value;
     const known = this.#previous === undefined ? undefined : parses.get(this.#previous)?.get(name);
-    const parsed = known?.text === source ? known : { text: source, ...parseDocuments(name, source) };
+    const parsed = known?.content === content ? known : { content, ...('text' in file ? parseDocuments(name, file.text) : parsedObject(file)) };
     this.parsed.set(name, parsed);
     return parsed;
   }
@@ -106,62 +128,28 @@ class Builder {
   }
 
   #take(document: SourceDocument): void {
-    const { value, file } = document;
-    const kindName = text(value['kind']);
-    const meta = record(value['metadata']);
-    const kind = Object.hasOwn(KINDS, kindName) ? KINDS[kindName] : undefined;
-    const name = text(meta['name']);
-    const namespace = kind?.clusterScoped === true ? '' : text(meta['namespace']) || 'default';
-    const origin: Origin = { kind: kindName, name, namespace, file, line: document.lineOf([]), createdMs: Date.parse(text(meta['creationTimestamp'])) || 0 };
-    const faults = new Faults(origin, document);
-    this.#checkHead(kind, value, name, faults);
-    if (kind !== undefined && !faults.failed) this.#checkBody(kind, kindName, value, meta, faults);
-    this.#problems.push(...faults.problems);
-    this.#keep(origin, kind, value, document, faults);
+    const checked = checks.get(document) ?? checkDocument(document);
+    checks.set(document, checked);
+    for (const problem of checked.faults.problems) this.#problems.push(problem);
+    this.#keep(checked, document);
   }
 
-  #checkHead(kind: Kind | undefined, value: Readonly<Record<string, unknown>>, name: string, faults: Faults): void {
-    const kindName = text(value['kind']);
-    if (kindName === '') faults.error([], 'kind is missing', 'give the object apiVersion and kind');
-    else if (kind === undefined) {
-      const near = nearest(kindName, Object.keys(KINDS));
-      faults.error(['kind'], `unknown kind "${kindName}"`, near === undefined ? 'remove it; Orlop does not know it' : `did you mean ${near}?`, 'ORLOP003');
-    } else if (!kind.groups.includes(text(value['apiVersion'])) && kind.support !== 'ignored') {
-      faults.error(['apiVersion'], `unknown apiVersion "${text(value['apiVersion'])}" for ${kindName}`, `use ${kind.groups.join(', ')}`, 'ORLOP004');
-    }
-    if (name === '' && kindName !== '' && kind?.support !== 'ignored') faults.error(['metadata'], 'metadata.name is missing', 'give the object a name');
-  }
-
-  #checkBody(kind: Kind, kindName: string, value: Readonly<Record<string, unknown>>, meta: Readonly<Record<string, unknown>>, faults: Faults): void {
-    if (kind.support === 'later') faults.add('info', [], `${kindName} is not honoured yet`, kind.why ?? '', 'ORLOP011');
-    if (kindName === 'Pod' || kindName === 'Namespace') checkMeshWish(meta, (path, message, remedy) => faults.add('error', path, message, remedy, 'ORLOP008'));
-    if (kind.support !== 'honoured' && kind.support !== 'kubernetes') return;
-    if (kind.schema === undefined) return;
-    check(value, ENVELOPE, [], faults);
-    if (value['spec'] === undefined || value['spec'] === null) {
-      faults.error([], 'spec is missing', 'add spec');
-      return;
-    }
-    check(value['spec'], kind.schema, ['spec'], faults);
-    // Rules between fields may rely on the types of the fields.
-    if (!faults.failed) (RULES[kindName] as ((spec: unknown, report: Report) => void) | undefined)?.(withoutNulls(value['spec']), faults);
-  }
-
-  #keep(origin: Origin, kind: Kind | undefined, value: Readonly<Record<string, unknown>>, document: SourceDocument, faults: Faults): void {
+  #keep({ kind, object, faults }: Checked, document: SourceDocument): void {
+    const { origin } = object;
     if (kind === undefined || kind.support === 'ignored' || origin.name === '') return;
     const key = keyOf(origin);
     if (this.#documents.has(key)) {
       const first = this.#objects[key]?.origin;
-      this.#problems.push(faults.problem('error', [], `defined twice; the one at ${first?.file ?? ''}:${first?.line ?? 0} is used`, 'remove one of them', 'ORLOP005'));
+      this.#problems.push(faults.problem('error', [], `defined twice; the one at ${first === undefined ? '' : placeOf(first)} is used`, 'remove one of them', 'ORLOP005'));
       return;
     }
     const last = this.#previous?.objects[key];
     if (!faults.failed) {
       this.#documents.set(key, document);
-      this.#objects[key] = { origin, value: withoutNulls(value) as GoodObject['value'] };
+      this.#objects[key] = object;
     } else if (last !== undefined) {
       this.#objects[key] = last;
-      this.#problems.push(kept(origin));
+      this.#problems.push(kept(last.origin));
     } else if (PROTECTS.has(origin.kind)) {
       // Refusing everything instead would let one mistyped file of one team stop a namespace, or with a root policy the mesh;
       // Istio's API server would not have taken the object either. So it is as if it had not been written, and that is said loudly.
@@ -170,16 +158,16 @@ class Builder {
   }
 
   #assemble(): Snapshot {
-    const all = Object.values(this.#objects);
-    const of = (kind: string): GoodObject[] => all.filter(({ origin }) => origin.kind === kind);
+    const byKind = Map.groupBy(Object.values(this.#objects), ({ origin }) => origin.kind);
+    const of = (kind: string): GoodObject[] => byKind.get(kind) ?? [];
     const specs = <S>(kind: string): Resource<S>[] => of(kind).map(({ origin, value }) => ({ ...origin, spec: value['spec'] as S })).sort(byAge);
     const namespaces = new Map(of('Namespace').map(({ origin, value }) => [origin.name, value]));
     const slices = Map.groupBy(of('EndpointSlice'), ({ origin, value }) => `${origin.namespace}/${text(record(record(value['metadata'])['labels'])['kubernetes.io/service-name'])}`);
     return {
       version: (this.#previous?.version ?? 0) + 1,
       mesh: this.#meshConfig(of('ConfigMap')),
-      workloads: of('Pod').map(({ origin, value }) => readPod(origin, value, namespaces)),
-      services: of('Service').map(({ origin, value }) => readService(origin, value, (slices.get(`${origin.namespace}/${origin.name}`) ?? []).map((slice) => slice.value))).sort((a, b) => byAge(a.origin, b.origin)),
+      workloads: of('Pod').map((pod) => workloadOf(pod, namespaces)),
+      services: of('Service').map((service) => serviceOf(service, slices.get(`${service.origin.namespace}/${service.origin.name}`) ?? [])).sort((a, b) => byAge(a.origin, b.origin)),
       virtualServices: specs('VirtualService'),
       destinationRules: specs('DestinationRule'),
       serviceEntries: specs('ServiceEntry'),
@@ -201,6 +189,84 @@ class Builder {
     if (!this.#problems.some((problem) => problem.object === objectName(found.origin))) this.#problems.push(...faults.problems);
     return faults.failed ? (this.#previous?.mesh ?? DEFAULT_MESH_CONFIG) : mesh;
   }
+}
+
+/** An object of an API server has no lines. */
+function parsedObject({ name, value }: SourceObject): ParsedFile {
+  return { documents: [{ file: name, value, lineOf: () => 0 }], problems: [], broken: false };
+}
+
+function checkDocument(document: SourceDocument): Checked {
+  const { value, file } = document;
+  const kindName = text(value['kind']);
+  const meta = record(value['metadata']);
+  const kind = Object.hasOwn(KINDS, kindName) ? KINDS[kindName] : undefined;
+  const name = text(meta['name']);
+  const namespace = kind?.clusterScoped === true ? '' : text(meta['namespace']) || 'default';
+  const origin: Origin = { kind: kindName, name, namespace, file, line: document.lineOf([]), createdMs: Date.parse(text(meta['creationTimestamp'])) || 0 };
+  const faults = new Faults(origin, document);
+  checkHead(kind, value, name, faults);
+  if (kind !== undefined && !faults.failed) checkBody(kind, kindName, value, meta, faults);
+  return { kind, object: { origin, value: withoutNulls(value) as GoodObject['value'] }, faults };
+}
+
+function checkHead(kind: Kind | undefined, value: Readonly<Record<string, unknown>>, name: string, faults: Faults): void {
+  const kindName = text(value['kind']);
+  if (kindName === '') faults.error([], 'kind is missing', 'give the object apiVersion and kind');
+  else if (kind === undefined) {
+    const near = nearest(kindName, Object.keys(KINDS));
+    faults.error(['kind'], `unknown kind "${kindName}"`, near === undefined ? 'remove it; Orlop does not know it' : `did you mean ${near}?`, 'ORLOP003');
+  } else if (!kind.groups.includes(text(value['apiVersion'])) && kind.support !== 'ignored') {
+    faults.error(['apiVersion'], `unknown apiVersion "${text(value['apiVersion'])}" for ${kindName}`, `use ${kind.groups.join(', ')}`, 'ORLOP004');
+  }
+  if (name === '' && kindName !== '' && kind?.support !== 'ignored') faults.error(['metadata'], 'metadata.name is missing', 'give the object a name');
+}
+
+function checkBody(kind: Kind, kindName: string, value: Readonly<Record<string, unknown>>, meta: Readonly<Record<string, unknown>>, faults: Faults): void {
+  if (kind.support === 'later') faults.add('info', [], `${kindName} is not honoured yet`, kind.why ?? '', 'ORLOP011');
+  if (kindName === 'Pod' || kindName === 'Namespace') checkMeshWish(meta, (path, message, remedy) => faults.add('error', path, message, remedy, 'ORLOP008'));
+  if (kind.support !== 'honoured' && kind.support !== 'kubernetes') return;
+  if (kind.schema === undefined) return;
+  check(value, ENVELOPE, [], faults);
+  if (value['spec'] === undefined || value['spec'] === null) {
+    faults.error([], 'spec is missing', 'add spec');
+    return;
+  }
+  check(value['spec'], kind.schema, ['spec'], faults);
+  // Rules between fields may rely on the types of the fields.
+  if (!faults.failed) (RULES[kindName] as ((spec: unknown, report: Report) => void) | undefined)?.(withoutNulls(value['spec']), faults);
+}
+
+interface ReadPod {
+  readonly namespace: GoodObject['value'] | undefined;
+  readonly workload: Workload;
+}
+
+interface ReadService {
+  readonly slices: readonly GoodObject['value'][];
+  readonly service: Service;
+}
+
+/** What was read of a pod, and of a service, when it and what it depends on were the same. */
+const pods = new WeakMap<GoodObject['value'], ReadPod>();
+const services = new WeakMap<GoodObject['value'], ReadService>();
+
+function workloadOf({ origin, value }: GoodObject, namespaces: ReadonlyMap<string, GoodObject['value']>): Workload {
+  const namespace = namespaces.get(origin.namespace);
+  const known = pods.get(value);
+  if (known !== undefined && known.namespace === namespace) return known.workload;
+  const workload = readPod(origin, value, namespaces);
+  pods.set(value, { namespace, workload });
+  return workload;
+}
+
+function serviceOf({ origin, value }: GoodObject, objects: readonly GoodObject[]): Service {
+  const known = services.get(value);
+  if (known !== undefined && known.service.origin === origin && known.slices.length === objects.length && objects.every((slice, i) => slice.value === known.slices[i])) return known.service;
+  const slices = objects.map((slice) => slice.value);
+  const service = readService(origin, value, slices);
+  services.set(value, { slices, service });
+  return service;
 }
 
 function readPolicy({ origin, value }: GoodObject): AuthorizationPolicyResource {

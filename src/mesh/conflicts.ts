@@ -2,6 +2,7 @@
 import { qualify } from './host.ts';
 import type { Path } from './parse/document.ts';
 import { fieldName } from './field-name.ts';
+import { placeOf } from './problem.ts';
 import type { Problem } from './problem.ts';
 import { objectName } from './resources.ts';
 import type { Resource, VirtualServiceSpec } from './resources.ts';
@@ -25,7 +26,7 @@ export function conflictProblems({ virtualServices }: Snapshot, lineOf: (key: st
       const path = ['spec', 'hosts', i];
       problems.push({
         severity: 'warning', code: 'IST0109', file: rule.file, line: lineOf(`${rule.kind} ${rule.namespace}/${rule.name}`, path), object: objectName(rule), field: fieldName(path),
-        message: `"${host}" already belongs to ${objectName(winner)} (${winner.file}:${winner.line}), so these routes get no traffic from the mesh`,
+        message: `"${host}" already belongs to ${objectName(winner)} (${placeOf(winner)}), so these routes get no traffic from the mesh`,
         remedy: 'merge the two, or use delegates',
       });
     }

@@ -17,10 +17,16 @@ export interface Problem {
   readonly remedy: string;
 }
 
+/** `reviews.yaml:17`; without a line, the name alone. */
+export function placeOf({ file, line }: { readonly file: string; readonly line: number }): string {
+  return line > 0 ? `${file}:${line}` : file;
+}
+
 /** `reviews.yaml:17: error [IST0106] VirtualService bookinfo/reviews spec.http[0]: message → remedy` */
 export function renderProblem({ severity, code, file, line, object, field, message, remedy }: Problem): string {
-  const place = line > 0 ? `${file}:${line}` : file;
-  const subject = [object, field].filter((part) => part !== '').join(' ');
+  const place = placeOf({ file, line });
+  // An object of an API server is where it stands.
+  const subject = [object === place ? '' : object, field].filter((part) => part !== '').join(' ');
   return `${place}: ${severity} [${code}] ${subject === '' ? '' : `${subject}: `}${message} → ${remedy}`;
 }
 
