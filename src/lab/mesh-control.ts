@@ -25,6 +25,8 @@ const POLL_MS = 25;
 const TOKEN_BYTES = 32;
 /** The descriptor that the control finds the keys' file at. */
 const STORE_FD = 3;
+/** Of `orlop control`: its CA is one of the user's, and keeps no keys of its own. */
+const GIVEN_CA = '--ca-cert';
 
 export class MeshControl {
   readonly #world: World;
@@ -44,7 +46,7 @@ export class MeshControl {
     const { lifetime, args } = world.control;
     const argv = [
       ORLOP, 'control', '--config', paths.config, '--node-tokens', `${paths.caDirectory}/tokens`, '--listen', this.#listen, '--roots-out', paths.roots,
-      '--run-dir', paths.caDirectory, '--ca-store-fd', String(STORE_FD), '--certificate-lifetime', lifetime, ...args,
+      '--run-dir', paths.caDirectory, ...(args.includes(GIVEN_CA) ? [] : ['--ca-store-fd', String(STORE_FD)]), '--certificate-lifetime', lifetime, ...args,
     ];
     this.#process = new Supervised({
       argv: inCgroup(makeCgroup(world.name, 'control'), argv),
