@@ -25,6 +25,7 @@ export class HeaderList {
   readonly #fields: string[] = [];
   #raw: string | undefined;
   #tail = '';
+  #secret: Set<string> | undefined;
 
   /** Number of field lines. */
   get size(): number {
@@ -109,9 +110,20 @@ export class HeaderList {
     return true;
   }
 
+  /** Fields of this name (lower-case, or of a pseudo-header field) are to be in no compression table, their sender says (RFC 7541 §6.2.3). */
+  keepSecret(lower: string): void {
+    this.#secret ??= new Set();
+    this.#secret.add(lower);
+  }
+
+  isSecret(lower: string): boolean {
+    return this.#secret !== undefined && this.#secret.has(lower);
+  }
+
   /** A copy that can be changed on its own. */
   clone(): HeaderList {
     const copy = new HeaderList();
+    if (this.#secret !== undefined) copy.#secret = new Set(this.#secret);
     for (const part of this.#fields) copy.#fields.push(part);
     copy.#raw = this.#raw;
     copy.#tail = this.#tail;

@@ -220,23 +220,18 @@ export abstract class Http2Connection implements TransportOwner, FrameHandler {
     else this.writeSection(stream.id, trailerSection(this.encoder, trailers), true);
   }
 
-  /** A header section, in as many frames as it needs (§4.3). */
+  /** A header section, in as many frames as it needs (§4.3). `block` is the encoder's, which takes another buffer when it does not leave at once. */
   protected writeSection(streamId: number, block: Buffer, endStream: boolean): boolean {
     const { frameBytes } = this.peer;
     const endFlag = endStream ? END_STREAM : 0;
-    if (block.length <= frameBytes) {
-      this.transport.write(frameHeader(block.length, HEADERS, END_HEADERS | endFlag, streamId));
-      return this.transport.writeBytes(block);
-    }
-    // The encoder's buffer is lent only until its next block, so what does not leave at once needs a copy.
-    const own = Buffer.from(block);
     let flowing = true;
-    for (let at = 0; at < own.length; at += frameBytes) {
-      const part = own.subarray(at, at + frameBytes);
-      const flags = (at + frameBytes >= own.length ? END_HEADERS : 0) | (at === 0 ? endFlag : 0);
+    for (let at = 0; at === 0 || at < block.length; at += frameBytes) {
+      const part = block.length <= frameBytes ? block : block.subarray(at, at + frameBytes);
+      const flags = (at + frameBytes >= block.length ? END_HEADERS : 0) | (at === 0 ? endFlag : 0);
       this.transport.write(frameHeader(part.length, at === 0 ? HEADERS : CONTINUATION, flags, streamId));
-      flowing = this.transport.writeBytes(part);
+      flowing = this.transport.writeBytes(part) && flowing;
     }
+    if (!flowing) this.encoder.surrender();
     return flowing;
   }
 

@@ -39,8 +39,9 @@ abstract class SectionReader {
     this.#cookie = '';
   }
 
-  field(name: string, value: string): void {
+  field(name: string, value: string, neverIndexed: boolean): void {
     if (this.malformed !== undefined) return;
+    if (neverIndexed) this.headers.keepSecret(name);
     if (!isValue(value)) this.refuse(`field ${JSON.stringify(name)} has a value that is none`);
     else if (name.charCodeAt(0) === 0x3a) this.#pseudo(name, value);
     else this.#ordinary(name, value);

@@ -5,8 +5,6 @@ import type { HpackEncoder } from './hpack/encoder.ts';
 
 /** What HTTP/2 says in another way, or has no use for (§8.2.2); Host becomes :authority. */
 const NOT_WRITTEN = new Set(['host', 'connection', 'proxy-connection', 'keep-alive', 'transfer-encoding', 'upgrade', 'http2-settings']);
-/** Never put where a later block could be compared with them (RFC 7541 §7.1.3). */
-const SENSITIVE = new Set(['authorization', 'cookie', 'set-cookie', 'proxy-authorization']);
 
 /** Each answers the block, borrowed until the next one. */
 export function requestSection(encoder: HpackEncoder, head: RequestHead): Buffer {
@@ -14,9 +12,9 @@ export function requestSection(encoder: HpackEncoder, head: RequestHead): Buffer
   encoder.field(':method', head.method);
   if (head.method !== 'CONNECT') {
     encoder.field(':scheme', head.scheme);
-    encoder.field(':path', head.target);
+    encoder.field(':path', head.target, head.headers.isSecret(':path'));
   }
-  if (head.authority !== '') encoder.field(':authority', head.authority);
+  if (head.authority !== '') encoder.field(':authority', head.authority, head.headers.isSecret(':authority'));
   fields(encoder, head.headers);
   if (head.contentLength > 0 && !head.headers.has('content-length')) encoder.field('content-length', String(head.contentLength));
   return encoder.end();
@@ -40,6 +38,6 @@ function fields(encoder: HpackEncoder, headers: HeaderList): void {
   for (let i = 0; i < headers.size; i += 1) {
     const name = headers.lowerAt(i);
     if (NOT_WRITTEN.has(name) || (name === 'te' && headers.valueAt(i) !== 'trailers')) continue;
-    encoder.field(name, headers.valueAt(i), SENSITIVE.has(name));
+    encoder.field(name, headers.valueAt(i), headers.isSecret(name));
   }
 }

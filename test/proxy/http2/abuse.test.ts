@@ -323,7 +323,7 @@ describe('answers that are not read', () => {
       serve: (_exchange, _head, response) => {
         served += 1;
         const head = new ResponseHead(204, '');
-        head.headers.add('x-large', '~'.repeat(8000));
+        head.headers.add('x-large', `${served}~`.repeat(2500));
         response.head(head);
         response.end(undefined);
         return DISCARD;
@@ -349,5 +349,6 @@ describe('answers that are not read', () => {
     client.stream.resume();
     await client.whole(asked * 2 - 1);
     expect(served).toBe(asked);
+    for (let i = 0; i < asked; i += 1) expect(new Map(client.message(i * 2 + 1).sections[0]).get('x-large')).toBe(`${i + 1}~`.repeat(2500));
   });
 });

@@ -2,7 +2,7 @@
 import { execFile } from 'node:child_process';
 import { createServer as createHttp1Server, request as http1Request } from 'node:http';
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { connect, constants, createServer } from 'node:http2';
+import { connect, constants, createServer, sensitiveHeaders } from 'node:http2';
 import type { ClientHttp2Session, ClientHttp2Stream, Http2Server, IncomingHttpHeaders, OutgoingHttpHeaders, ServerHttp2Session, ServerHttp2Stream } from 'node:http2';
 import type { AddressInfo } from 'node:net';
 import { promisify } from 'node:util';
@@ -95,6 +95,11 @@ async function ask(client: ClientHttp2Session, headers: OutgoingHttpHeaders, bod
   const stream = client.request(headers, { endStream: body === undefined });
   if (body !== undefined) stream.end(body);
   return await answerTo(stream);
+}
+
+/** Names of the fields that came as literals never indexed. */
+function secretsOf(headers: IncomingHttpHeaders): readonly string[] {
+  return (headers as unknown as Readonly<Record<symbol, readonly string[] | undefined>>)[sensitiveHeaders] ?? [];
 }
 
 async function rejection(promise: Promise<unknown>): Promise<string> {
@@ -256,6 +261,18 @@ describe('messages', () => {
     });
     const answer = await ask(session(await through(upstream.port)), large);
     expect(answer.headers).toMatchObject({ ':status': 200, ...large });
+  });
+
+  it('have fields that are kept out of compression, as their senders want it, and those that should be', async () => {
+    let seen: readonly string[] = [];
+    const upstream = await endpoint((stream, headers) => {
+      seen = secretsOf(headers);
+      stream.respond({ ':status': 200, 'x-secret': 'b', 'x-open': 'c', [sensitiveHeaders]: ['x-secret'] }, { endStream: true });
+    });
+    const client = session(await through(upstream.port));
+    const answer = await ask(client, { 'x-secret': 'a', 'x-open': 'b', authorization: 'c', cookie: 'd=e', [sensitiveHeaders]: ['x-secret'] });
+    expect([...seen].sort()).toEqual(['authorization', 'cookie', 'x-secret']);
+    expect(secretsOf(answer.headers)).toEqual(['x-secret']);
   });
 
   it('pass many at a time, each as it comes', async () => {

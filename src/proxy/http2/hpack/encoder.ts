@@ -44,7 +44,7 @@ export class HpackEncoder {
   /** Start a block. What the last {@link end} returned is overwritten. */
   begin(): void {
     this.#at = 0;
-    if (this.#buffer.length > KEPT_BUFFER_BYTES_MAX) this.#buffer = Buffer.allocUnsafeSlow(FIRST_BUFFER_BYTES);
+    if (this.#buffer.length > KEPT_BUFFER_BYTES_MAX) this.surrender();
     if (this.#nextSize !== this.#table.maxSize || this.#smallestSize < this.#nextSize) this.#writeSize();
   }
 
@@ -65,9 +65,14 @@ export class HpackEncoder {
     this.#literal(tracked, name, BEYOND_LATIN1.test(value) ? utf8(value) : value, sensitive);
   }
 
-  /** The block, borrowed until the next {@link begin}. */
+  /** The block, borrowed until the next {@link begin}, or for good by {@link surrender}. */
   end(): Buffer {
     return this.#buffer.subarray(0, this.#at);
+  }
+
+  /** The last block is still read: the next one comes in another buffer. */
+  surrender(): void {
+    this.#buffer = Buffer.allocUnsafeSlow(FIRST_BUFFER_BYTES);
   }
 
   #literal(tracked: TrackedName, name: string, value: string, sensitive: boolean): void {
