@@ -42,6 +42,9 @@ export class StreamTransport implements Transport {
   #blocked = false;
   #owed = false;
   #paused = false;
+  /** Came while the owner was paused already: its own, because what a stream delivers is borrowed. */
+  #early: Buffer | undefined;
+  #earlyEnd = false;
   #inputEnded = false;
   #outputEnded = false;
   #open = true;
@@ -108,7 +111,12 @@ export class StreamTransport implements Transport {
   resume(): void {
     if (!this.#paused) return;
     this.#paused = false;
-    this.#stream.goOn();
+    const early = this.#early;
+    this.#early = undefined;
+    if (early !== undefined) this.#deliver(early);
+    if (this.#paused || !this.#open) return;
+    if (this.#earlyEnd) this.receivedEnd();
+    else this.#stream.goOn();
   }
 
   end(): void {
@@ -148,13 +156,18 @@ export class StreamTransport implements Transport {
   received(chunk: Buffer): boolean {
     if (!this.#open) return true;
     this.bytesRead += chunk.length;
-    this.#turn(() => this.owner.bytes(chunk, chunk.length));
+    if (this.#paused) this.#early = Buffer.concat([...(this.#early === undefined ? [] : [this.#early]), chunk]);
+    else this.#deliver(chunk);
     return !this.#paused;
   }
 
   /** FIN from the other end. */
   receivedEnd(): void {
     if (!this.#open || this.#inputEnded) return;
+    if (this.#paused) {
+      this.#earlyEnd = true;
+      return;
+    }
     this.#inputEnded = true;
     this.#turn(() => this.owner.ended());
     this.#closeWhenOver();
@@ -172,6 +185,10 @@ export class StreamTransport implements Transport {
   lost(error: MeshError): void {
     if (!this.#open) return;
     this.#close(error.code === 'tunnel_closed' ? undefined : error);
+  }
+
+  #deliver(chunk: Buffer): void {
+    this.#turn(() => this.owner.bytes(chunk, chunk.length));
   }
 
   #settle(): boolean {

@@ -1,5 +1,6 @@
 /** A mesh's CA for tests: certificates as the mesh issues them, and such as it never would. */
 import { mintIntermediate, mintLeaf, mintRoot } from '../../../src/certs/mint.ts';
+import type { MintedCa } from '../../../src/certs/mint.ts';
 import { newKeyPair } from '../../../src/certs/key-pair.ts';
 import { Signer } from '../../../src/certs/signer.ts';
 import type { JsonGeneralNames } from '../../../src/certs/x509.ts';
@@ -16,12 +17,15 @@ export interface LeafOptions {
 
 export class MeshCa {
   readonly roots: string;
-  readonly #intermediate: string;
+  /** PEM of what signs, and its key: made for a test, worth nothing. */
+  readonly intermediate: string;
+  readonly intermediateKey: string;
   readonly #signer: Signer;
 
-  private constructor(roots: string, intermediate: string, signer: Signer) {
+  private constructor(roots: string, { certificate, key }: MintedCa, signer: Signer) {
     this.roots = roots;
-    this.#intermediate = intermediate;
+    this.intermediate = certificate;
+    this.intermediateKey = key;
     this.#signer = signer;
   }
 
@@ -29,14 +33,14 @@ export class MeshCa {
     // Old enough to have issued what has expired since.
     const request = { trustDomain, nowMs: Date.now() - 24 * HOUR_MS, lifetimeMs: 48 * HOUR_MS };
     const root = await mintRoot(request);
-    const { certificate, key } = await mintIntermediate(await Signer.open(root.certificate, root.key), request);
-    return new MeshCa(root.certificate, certificate, await Signer.open(certificate, key));
+    const intermediate = await mintIntermediate(await Signer.open(root.certificate, root.key), request);
+    return new MeshCa(root.certificate, intermediate, await Signer.open(intermediate.certificate, intermediate.key));
   }
 
   async issue(identity: string, { nowMs = Date.now(), names = [{ type: 'url', value: identity }] }: LeafOptions = {}): Promise<WorkloadCertificate> {
     const { pair, key } = await newKeyPair();
     const leaf = await mintLeaf(this.#signer, { publicKey: pair.publicKey, names, nowMs, lifetimeMs: HOUR_MS });
     const { serial, notBeforeMs, notAfterMs } = leaf;
-    return { identity, chain: leaf.certificate + this.#intermediate, key, roots: this.roots, serial, notBeforeMs, notAfterMs };
+    return { identity, chain: leaf.certificate + this.intermediate, key, roots: this.roots, serial, notBeforeMs, notAfterMs };
   }
 }
