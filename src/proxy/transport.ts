@@ -30,6 +30,8 @@ export interface Transport {
   write(text: string): boolean;
   /** Send bytes. The chunk is borrowed: when this returns true it may be reused at once; when false, after `drained`. */
   writeBytes(chunk: Buffer): boolean;
+  /** The same with a frame header (latin1 text) before it. */
+  writeFramed(header: string, chunk: Buffer): boolean;
   /** Stop reading; the peer is held back. */
   pause(): void;
   resume(): void;

@@ -95,6 +95,11 @@ export class StreamTransport implements Transport {
     return this.#settle();
   }
 
+  writeFramed(header: string, chunk: Buffer): boolean {
+    this.write(header);
+    return this.writeBytes(chunk);
+  }
+
   flush(): void {
     this.#isDirty = false;
     const text = this.#text;

@@ -111,7 +111,7 @@ export class TunnelListener {
     const localAddress = socket.localAddress ?? '';
     const service = new TunnelService({ workload, peer, remoteAddress, remotePort, localAddress }, handler, dataplane);
     const connection: Connection = { workload, direction: 'inbound', peer, remoteAddress, remotePort, destinationAddress: localAddress, destinationPort: HBONE_PORT, serverName: '' };
-    const transport = SocketTransport.over(socket, NOBODY);
+    const transport = SocketTransport.secured(socket, NOBODY);
     const tunnel: Http2Server = new Http2Server({
       transport,
       connection,

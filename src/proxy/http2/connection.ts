@@ -156,6 +156,7 @@ export abstract class Http2Connection implements TransportOwner, FrameHandler {
       case GOAWAY:
         if (streamId !== 0) throw new Http2Error(PROTOCOL_ERROR, 'GOAWAY on a stream');
         if (end - start < 8) throw new Http2Error(FRAME_SIZE_ERROR, 'GOAWAY of a wrong length');
+        this.idleFrame('GOAWAY frames');
         this.goAwayReceived(payload.readUInt32BE(start) & WINDOW_MAX, payload.readUInt32BE(start + 4));
         return;
       case PUSH_PROMISE:
@@ -201,8 +202,7 @@ export abstract class Http2Connection implements TransportOwner, FrameHandler {
     this.sendWindow -= chunk.length;
     this.flood.worked();
     this.flood.worked();
-    this.transport.write(frameHeader(chunk.length, DATA, 0, streamId));
-    this.#flowing = this.transport.writeBytes(chunk);
+    this.#flowing = this.transport.writeFramed(frameHeader(chunk.length, DATA, 0, streamId), chunk);
     return this.#flowing;
   }
 
@@ -421,11 +421,9 @@ export abstract class Http2Connection implements TransportOwner, FrameHandler {
     if (streamId !== 0) throw new Http2Error(PROTOCOL_ERROR, 'SETTINGS on a stream');
     const isAck = (flags & ACK) !== 0;
     checkSettingsLength(end - start, isAck);
-    if (isAck) {
-      if (!this.#settingsReceived) throw new Http2Error(PROTOCOL_ERROR, 'the first frame is not SETTINGS');
-      return;
-    }
+    if (isAck && !this.#settingsReceived) throw new Http2Error(PROTOCOL_ERROR, 'the first frame is not SETTINGS');
     if (this.#settingsReceived) this.idleFrame('SETTINGS frames');
+    if (isAck) return;
     this.#settingsReceived = true;
     const before = this.peer.windowBytes;
     this.peer.read(payload, start, end);
@@ -481,11 +479,11 @@ export abstract class Http2Connection implements TransportOwner, FrameHandler {
   #ping(flags: number, streamId: number, payload: Buffer, start: number, end: number): void {
     if (streamId !== 0) throw new Http2Error(PROTOCOL_ERROR, 'PING on a stream');
     if (end - start !== 8) throw new Http2Error(FRAME_SIZE_ERROR, 'PING of a wrong length');
+    this.idleFrame('PING frames');
     if ((flags & ACK) !== 0) {
       this.pingAnswered();
       return;
     }
-    this.idleFrame('PING frames');
     this.#acknowledge(ping(latin1(payload, start, end), ACK));
   }
 

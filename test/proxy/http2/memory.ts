@@ -25,6 +25,16 @@ export class MemoryTransport implements Transport {
     return this.write(chunk.toString('latin1'));
   }
 
+  writeFramed(header: string, chunk: Buffer): boolean {
+    this.write(header);
+    return this.writeBytes(chunk);
+  }
+
+  writeFramed(header: string, chunk: Buffer): boolean {
+    this.write(header);
+    return this.writeBytes(chunk);
+  }
+
   pause(): void {
     this.paused = true;
   }
