@@ -31,6 +31,7 @@ export interface Watched {
   end(error: MeshError): void;
 }
 
+const NO_PROBES: readonly Probe[] = [];
 const GRPC_HEALTH = '/grpc.health.v1.Health/';
 
 export class Admission {
@@ -55,15 +56,19 @@ export class Admission {
     return this.#isSecure(connection) || isProbe ? undefined : this.#plaintextFault(connection);
   }
 
+  /** A request of the kubelet's, as the pod declares it. */
+  isProbe(connection: Connection, head: RequestHead): boolean {
+    return this.#probes(connection).some(({ kind, path }) => (kind === 'http' ? head.method === 'GET' && head.target === path : kind === 'grpc' && head.target.startsWith(GRPC_HEALTH)));
+  }
+
+  /** A connection that may be one of those that only connect. */
   isTcpProbe(connection: Connection): boolean {
     return this.#probes(connection).some(({ kind }) => kind === 'tcp');
   }
 
-  /** Why a request may not come by this connection. */
-  requestFault(connection: Connection, head: RequestHead): MeshError | undefined {
-    if (this.#isSecure(connection)) return undefined;
-    const isProbe = this.#probes(connection).some(({ kind, path }) => (kind === 'http' ? head.method === 'GET' && head.target === path : kind === 'grpc' && head.target.startsWith(GRPC_HEALTH)));
-    return isProbe ? undefined : this.#plaintextFault(connection);
+  /** Why no request may come by this connection, except a probe. */
+  requestFault(connection: Connection): MeshError | undefined {
+    return this.#isSecure(connection) ? undefined : this.#plaintextFault(connection);
   }
 
   /** Whom a CUSTOM policy wants asked about an opaque connection. Where there is nobody, {@link judgeOpaque} refuses it. */
@@ -137,10 +142,11 @@ export class Admission {
   }
 
   /** The probes that the connection may be one of. */
-  #probes({ remoteAddress, destinationPort }: Connection): readonly Probe[] {
+  #probes({ peer, remoteAddress, destinationPort }: Connection): readonly Probe[] {
     const { probes } = this.#workload.table.security;
+    if (probes.length === 0 || peer.security !== 'none') return NO_PROBES;
     const declared = probes.filter(({ port }) => port === destinationPort);
-    return declared.length > 0 && this.#world.nodeAddresses().has(remoteAddress) ? declared : [];
+    return declared.length > 0 && this.#world.nodeAddresses().has(plain(remoteAddress)) ? declared : NO_PROBES;
   }
 
   #plaintextFault({ destinationPort }: Connection): MeshError {
@@ -155,4 +161,9 @@ function faultOf(verdict: Verdict, asked: boolean): MeshError | undefined {
   if (!allowed) return new MeshError('rbac_denied', { reason: denialReason(verdict), details: denialDetails(verdict) });
   // What nobody has been asked is not known to be allowed.
   return custom === undefined || asked ? undefined : new MeshError('rbac_denied', { reason: `${custom.policy} rules[${custom.rule}] asks an external authorizer, and it has not been asked`, details: denialDetails(custom) });
+}
+
+/** IPv4 as a socket for both families shows it. */
+function plain(address: string): string {
+  return address.startsWith('::ffff:') ? address.slice('::ffff:'.length) : address;
 }

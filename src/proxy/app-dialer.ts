@@ -1,13 +1,17 @@
 /** The upstream of an opaque inbound connection: the pod's own application, which sees the client's address. */
 import { hostPort } from '../core/address.ts';
-import { CONNECT_TIMEOUT_MS, TCP_IDLE_TIMEOUT_MS } from '../core/limits.ts';
 import type { MeshError } from '../core/errors.ts';
-import { OpaqueWatch } from './opaque-watch.ts';
+import { CONNECT_TIMEOUT_MS, TCP_IDLE_TIMEOUT_MS } from '../core/limits.ts';
 import type { DataPlane } from './dataplane.ts';
 import { Dial } from './dial.ts';
+import { OpaqueWatch } from './opaque-watch.ts';
 import type { OpaqueAttempt, OpaqueDialer, OpaqueOutcome, OpaqueTarget } from './opaque.ts';
 import type { Exchange } from './record.ts';
+import type { TransportOwner } from './transport.ts';
 import type { WorkloadHandle } from './workload.ts';
+
+/** Owner of a connection that is given up. */
+const NOBODY: TransportOwner = Object.freeze({ bytes: () => undefined, ended: () => undefined, drained: () => undefined, closed: () => undefined });
 
 export class AppDialer implements OpaqueDialer {
   readonly #workload: WorkloadHandle;
@@ -32,6 +36,14 @@ export class AppDialer implements OpaqueDialer {
     return new Dial(this.#dataplane, { workload: this.#workload, direction: 'inbound', address, port, clientAddress, security: undefined }, CONNECT_TIMEOUT_MS, {
       dialled: (transport) => {
         exchange.upstreamLocalAddress = hostPort(transport.localAddress, transport.localPort);
+        // The configuration may have changed while it was dialled.
+        const fault = this.#workload.admission.opaqueFault(exchange.connection, true);
+        if (fault !== undefined) {
+          transport.owner = NOBODY;
+          transport.reset();
+          outcome.unreachable(fault);
+          return;
+        }
         const watch = new OpaqueWatch(exchange, transport, true);
         // The application limits nothing but time: what clients may do is their side's business.
         outcome.dialled(transport, { idleTimeoutMs: TCP_IDLE_TIMEOUT_MS, release: () => watch.stop() });

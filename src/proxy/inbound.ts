@@ -19,6 +19,7 @@ import type { RequestHead } from './head.ts';
 import type { ExternalAuthorizer } from './ext-authz/external-authorizer.ts';
 import { authorize, providerFor } from './layers/authorize.ts';
 import { extAuthz } from './layers/ext-authz.ts';
+import { kubeletProbes } from './layers/kubelet-probes.ts';
 import { stack } from './layers/layer.ts';
 import { normalizedPath } from './layers/normalize-path.ts';
 import { observe } from './layers/observe.ts';
@@ -66,6 +67,8 @@ export class Inbound {
     const { authenticator, buffers, clock, log, random, telemetry } = dataplane;
     const app = new App(workload, dataplane, codecs);
     this.#app = app;
+    // Repeats only what the application cannot have seen.
+    const toApp = stack([retry(APP_RETRY, { clock, random, buffers, budget: () => app.budget })], app);
     this.service = stack(
       [
         // Outermost: this is reporter=destination, refusals included.
@@ -74,7 +77,9 @@ export class Inbound {
         rescue(log),
         // A client outside the mesh may have sent none.
         requestId(random),
-        // Before anything looks at the request: who has not proved who it is may only be a probe.
+        // Past all policies: they would otherwise decide whether the application runs.
+        kubeletProbes(workload.admission, toApp),
+        // Before anything looks at the request: who has not proved who it is was taken for a probe, and is none.
         peerAuthentication(workload.admission),
         // One spelling of the path for every policy below, and for the application.
         normalizedPath,
@@ -84,10 +89,8 @@ export class Inbound {
         requestAuthentication(authenticator),
         // After the tokens, which rules may ask for.
         authorize(workload.admission),
-        // Innermost: repeats only what the application cannot have seen.
-        retry(APP_RETRY, { clock, random, buffers, budget: () => app.budget }),
       ],
-      app,
+      toApp,
     );
   }
 

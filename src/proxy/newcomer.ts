@@ -15,7 +15,7 @@ import type { Transport, TransportOwner } from './transport.ts';
 export interface ConnectionHandler {
   /** Why it is not taken at all; it is then reset before a byte of it is read. */
   fault(connection: Connection): MeshError | undefined;
-  /** It is not taken, but it may be one of the kubelet's that only connect, and then it should end well. */
+  /** It would be refused, but it may be one of the kubelet's that only connect, and those should end well. */
   isTcpProbe(connection: Connection): boolean;
   /** Take note of one that is taken, for as long as it lasts; what is returned ends that. */
   accepted(connection: Connection, transport: Transport): () => void;
@@ -33,11 +33,11 @@ export interface ConnectionHandler {
 
 /** Take a connection in; `onClosed` is called once, whatever it turns out to speak. */
 export function receive(transport: Transport, connection: Connection, handler: ConnectionHandler, dataplane: DataPlane, onClosed: () => void): void {
+  if (handler.isTcpProbe(connection)) {
+    transport.owner = new TcpProbe(transport, dataplane.clock, onClosed);
+    return;
+  }
   if (handler.fault(connection) !== undefined) {
-    if (handler.isTcpProbe(connection)) {
-      transport.owner = new TcpProbe(transport, dataplane.clock, onClosed);
-      return;
-    }
     transport.reset();
     onClosed();
     return;

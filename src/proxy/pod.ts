@@ -271,12 +271,14 @@ class InboundDirection extends Direction {
   override fault(connection: Connection): MeshError | undefined {
     const fault = this.pod.admission.connectionFault(connection);
     if (fault === undefined) return undefined;
-    if (!this.isTcpProbe(connection)) this.refuse(connection, fault);
+    this.refuse(connection, fault);
     return fault;
   }
 
   override isTcpProbe(connection: Connection): boolean {
-    return this.pod.admission.isTcpProbe(connection);
+    const { admission } = this.pod;
+    if (!admission.isTcpProbe(connection)) return false;
+    return admission.connectionFault(connection) !== undefined || (this.protocol(connection) === 'tcp' && admission.opaqueFault(connection, false) !== undefined);
   }
 
   /** Who has proved who it is needs no watching: what it may do is asked of each request. */

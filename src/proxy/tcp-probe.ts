@@ -1,5 +1,5 @@
 /**
- * A `tcpSocket` probe of the kubelet at a port that takes no plaintext. The connection is all that it asks for, and the kernel
+ * A `tcpSocket` probe of the kubelet at a port that would refuse it. The connection is all that it asks for, and the kernel
  * has made it; a reset could still reach the kubelet before its connect has returned, so it ends with a FIN. No byte passes.
  */
 import type { Clock, Timer } from '../core/clock.ts';

@@ -221,6 +221,28 @@ describe('PeerAuthentication', () => {
   });
 });
 
+describe('probes of the kubelet', () => {
+  const probes = [{ kind: 'http', port: 9080, path: '/healthz' }] as const;
+
+  it.each([
+    ['AuthorizationPolicy', { authorization: policiesOf(policy('DENY', '[{}]')) }],
+    ['RequestAuthentication', { jwtRules: [{ required: true } as InboundSecurity['jwtRules'][number]] }],
+  ] as [string, Partial<InboundSecurity>][])('pass every %s, and nothing else does', (_, demands) => {
+    const world = new World(tableOf());
+    const pod = server(world, { probes, ...demands });
+    expect(ask(world, pod, { peer: STRANGER, from: '10.9.0.1', path: '/healthz' }).status).toBe(200);
+    expect(ask(world, pod, { peer: STRANGER, from: '::ffff:10.9.0.1', path: '/healthz' }).status).toBe(200);
+    expect(world.dials.length).toBeGreaterThan(0);
+  });
+
+  it('are what the pod declares, from the node itself, and in plaintext', () => {
+    const world = new World(tableOf());
+    const pod = server(world, { probes, authorization: policiesOf(policy('DENY', '[{}]')) });
+    const probe = { peer: STRANGER, from: '10.9.0.1', path: '/healthz' };
+    for (const change of [{ from: '10.3.0.1' }, { path: '/healthz/' }, { path: '/healthz?x' }, { method: 'HEAD' }, { peer: WEB }]) expect(ask(world, pod, { ...probe, ...change }).status).toBe(403);
+  });
+});
+
 describe('opaque connections', () => {
   function fault(policies: AuthorizationPolicies, peer: Peer = WEB, port = 9000): { code: string; details: string } | undefined {
     const world = new World(tableOf());

@@ -1,6 +1,6 @@
 /**
  * PeerAuthentication for requests. A connection that lacks mutual TLS is refused before its first byte is read; what is left to
- * do here is the kubelet's, which may ask for the paths of its probes and for nothing else.
+ * refuse here is what the kubelet asks for besides its probes.
  */
 import type { Admission } from '../admission.ts';
 import { DISCARD } from '../exchange.ts';
@@ -24,7 +24,7 @@ class PeerAuthentication implements Service {
 
   serve(exchange: Exchange, head: RequestHead, response: ResponseSink): RequestSink {
     const { connection } = exchange;
-    const fault = this.#admission.requestFault(connection, head);
+    const fault = this.#admission.requestFault(connection);
     if (fault === undefined) return this.#next.serve(exchange, head, response);
     this.#admission.refused(connection, fault);
     response.abort(fault);

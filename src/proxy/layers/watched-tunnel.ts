@@ -20,7 +20,6 @@ class Tunnel implements Watched {
   readonly connection: Connection;
   readonly fault: () => MeshError | undefined;
   request: RequestSink | undefined;
-  readonly #exchange: Exchange;
   readonly #response: ResponseSink;
   readonly #admission: Admission;
   #openHalves = 2;
@@ -28,7 +27,6 @@ class Tunnel implements Watched {
   constructor(exchange: Exchange, response: ResponseSink, admission: Admission, fault: () => MeshError | undefined) {
     this.connection = exchange.connection;
     this.fault = fault;
-    this.#exchange = exchange;
     this.#response = response;
     this.#admission = admission;
   }
@@ -44,7 +42,6 @@ class Tunnel implements Watched {
 
   end(error: MeshError): void {
     this.request?.abort(error);
-    this.#exchange.details = error.details;
     this.#response.abort(error);
   }
 }
