@@ -5,7 +5,7 @@ import { DISCARD } from '../../../src/proxy/exchange.ts';
 import type { Service } from '../../../src/proxy/exchange.ts';
 import { LENGTH_UNKNOWN, ResponseHead } from '../../../src/proxy/head.ts';
 import {
-  CONTINUATION, DATA, END_HEADERS, END_STREAM, ENHANCE_YOUR_CALM, FLOW_CONTROL_ERROR, HEADERS, PING, PRIORITY, PROTOCOL_ERROR, REFUSED_STREAM, RST_STREAM, SETTINGS, WINDOW_UPDATE,
+  ACK, CONTINUATION, DATA, END_HEADERS, END_STREAM, ENHANCE_YOUR_CALM, FLOW_CONTROL_ERROR, GOAWAY, HEADERS, PING, PRIORITY, PROTOCOL_ERROR, REFUSED_STREAM, RST_STREAM, SETTINGS, WINDOW_UPDATE,
 } from '../../../src/proxy/http2/protocol.ts';
 import { ECHO, serving } from '../codec-harness.ts';
 import type { Proxy } from '../codec-harness.ts';
@@ -74,6 +74,9 @@ describe('floods of frames end with ENHANCE_YOUR_CALM', () => {
 
   it.each([
     ['PING (CVE-2019-9512)', flood(frameOctets(PING, 0, 0, Buffer.alloc(8)))],
+    ['answers to PING', flood(frameOctets(PING, ACK, 0, Buffer.alloc(8)))],
+    ['answers to SETTINGS', flood(frameOctets(SETTINGS, ACK, 0))],
+    ['GOAWAY', flood(frameOctets(GOAWAY, 0, 0, Buffer.alloc(8)))],
     ['SETTINGS (CVE-2019-9515)', flood(frameOctets(SETTINGS, 0, 0))],
     ['SETTINGS that move all windows', flood(frameOctets(SETTINGS, 0, 0, settings([INITIAL_WINDOW_SIZE, 1], [INITIAL_WINDOW_SIZE, 2])))],
     ['PRIORITY (CVE-2019-9513)', flood(frameOctets(PRIORITY, 0, 1, Buffer.from('0000000010', 'hex')))],

@@ -30,11 +30,6 @@ export class MemoryTransport implements Transport {
     return this.writeBytes(chunk);
   }
 
-  writeFramed(header: string, chunk: Buffer): boolean {
-    this.write(header);
-    return this.writeBytes(chunk);
-  }
-
   pause(): void {
     this.paused = true;
   }

@@ -136,6 +136,19 @@ describe('bodies, both ways', () => {
     expect(proxy.ended.map((facts) => facts.status)).toEqual(SIZES.map(() => 200));
   });
 
+  it('many at a time, and each gets its own', async () => {
+    const proxy = await through((await endpoint(echo)).port);
+    // What node keeps unsent may be 10 MB by itself.
+    const client = session(proxy, { maxSessionMemory: 100 });
+    const answers = await Promise.all(
+      Array.from({ length: 60 }, async (_, i) => {
+        const body = Buffer.alloc(100_000 + i * 5000, `${i}~`);
+        return (await ask(client, { ':method': 'POST' }, body)).body.equals(body);
+      }),
+    );
+    expect(answers).toEqual(answers.map(() => true));
+  });
+
   it('with an announced length, which is passed on', async () => {
     const proxy = await through((await endpoint(echo)).port);
     const answer = await ask(session(proxy), { ':method': 'POST', 'content-length': 5 }, Buffer.from('hello'));
