@@ -43,13 +43,9 @@ export interface Peer {
 /** The server of HBONE tunnels that a pair has at its far end, to be measured alone. */
 export interface TunnelEnd {
   readonly pid: number;
-  /** Where foreign clients of it run. */
+  /** Requests sent there come to it by somebody who opens a tunnel for each connection. */
   readonly netns: string;
-  readonly target: Target;
-  /** What a CONNECT asks for: the application. */
-  readonly authority: string;
-  /** PEM files of a client that it lets in. */
-  readonly client: CertificateFiles;
+  readonly http: Target;
 }
 
 export interface CertificateFiles {

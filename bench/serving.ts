@@ -11,6 +11,11 @@ export async function waitUntilServing(bench: Bench, peer: Peer): Promise<void> 
   await waitFor(bench, peer.netns, loadProgram('probe', peer.http.host, String(peer.http.port)), `${peer.name} does not serve`, logOf(bench, peer.name));
 }
 
+/** The same for a proxy that is no peer. */
+export async function waitForAnswers(bench: Bench, netns: string, { host, port }: Target, logFile: string): Promise<void> {
+  await waitFor(bench, netns, loadProgram('probe', host, String(port)), `no answer at ${host}:${String(port)}`, logFile);
+}
+
 /** Resolves once the agent in `netns` says it is ready, without looking at what the answer holds. */
 export async function waitUntilReady(bench: Bench, netns: string, target: Target, path: string, logFile: string): Promise<void> {
   const probe = loadProgram('probe', target.host, String(target.port), path);

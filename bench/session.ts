@@ -6,12 +6,12 @@ import type { Case, Sample } from './cases/case.ts';
 import { latencyCase } from './cases/latency.ts';
 import { memoryCase } from './cases/memory.ts';
 import { podsCase } from './cases/pods.ts';
-import { keepAliveCase, mutualTlsCase, newConnectionsCase, routesCase } from './cases/requests.ts';
-import { tunnelsCase } from './cases/tunnels.ts';
+import { keepAliveCase, mutualTlsCase, newConnectionsCase, newTunnelsCase, routesCase } from './cases/requests.ts';
 import { runWrk } from './load/wrk.ts';
 import { makeCertificates } from './pairs/certificates.ts';
-import { startForeignPair, type Site } from './pairs/foreign.ts';
+import { startForeignPair } from './pairs/foreign.ts';
 import { startOrlopPair } from './pairs/orlop.ts';
+import type { Site } from './pairs/site.ts';
 import { direct, startForeign } from './peers/foreign.ts';
 import { startOrlop, type OrlopOptions } from './peers/orlop.ts';
 import type { PeerName, Plan } from './plan.ts';
@@ -81,10 +81,12 @@ export class Session {
   async #runPairs(): Promise<void> {
     const { topology } = this.#bench;
     const certificates = makeCertificates(this.#bench.dir);
-    const outsider = topology.client('outsider');
     // Enrolled pods have namespaces of their own: an agent would capture what a foreign proxy says there.
     const site = async (near: string, far: string): Promise<Site> => ({
-      client: topology.client(near), backend: await Backend.start(this.#bench, topology.client(far)), outsider, certificates,
+      client: topology.client(near),
+      backend: await Backend.start(this.#bench, topology.client(far)),
+      outsider: topology.client(`${near}-outsider`),
+      certificates,
     });
     const foreign = await site('near', 'far');
     const enrolled = await site('near-pod', 'far-pod');
@@ -93,7 +95,7 @@ export class Session {
     const { rounds, fewerRounds, seconds, bulkGib } = this.#plan;
     await this.#runCases([
       mutualTlsCase(rounds, seconds),
-      tunnelsCase(rounds, seconds),
+      newTunnelsCase(rounds, seconds),
       mutualTlsBulkCase('upload', fewerRounds, bulkGib),
       mutualTlsBulkCase('download', fewerRounds, bulkGib),
     ], pairs);
@@ -119,6 +121,7 @@ export class Session {
 
   async #warm(peer: Peer): Promise<Peer> {
     await runWrk(this.#bench, peer, WARM_UP);
+    if (peer.tunnelEnd !== undefined) await runWrk(this.#bench, { ...peer, ...peer.tunnelEnd }, { ...WARM_UP, close: true });
     return peer;
   }
 

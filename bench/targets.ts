@@ -44,7 +44,7 @@ export const TARGETS: readonly Target[] = [
   ratio('bulk download CPU per GB against Envoy', 1.3, 'download', 'cpuMsPerGb', 'envoy'),
   { text: 'agent RSS with 20 pods', unit: ' MiB', limit: 120, figure: { case: 'pods', peer: ORLOP_PODS, metric: 'rssMib' } },
   ratio('HTTP/1.1 over mutual TLS, CPU per request of both ends, against Envoy', 0.5, 'mtls', 'cpuUsPerRequest', 'envoy-mtls', ORLOP_PAIR),
-  ratio('new tunnels, CPU each at the far end against Envoy', 1.3, 'mtls-connections', 'cpuUsPerTunnel', 'envoy-hbone', ORLOP_PAIR),
+  ratio('new tunnels, CPU each at the far end against Envoy', 1.3, 'mtls-connections', 'cpuUsPerRequest', 'envoy-hbone', ORLOP_PAIR),
   ratio('bulk upload through a tunnel, CPU per GB of both ends, against Envoy', 1.3, 'mtls-upload', 'cpuMsPerGb', 'envoy-hbone', ORLOP_PAIR),
   ratio('bulk download through a tunnel, CPU per GB of both ends, against Envoy', 1.3, 'mtls-download', 'cpuMsPerGb', 'envoy-hbone', ORLOP_PAIR),
 ];

@@ -44,6 +44,23 @@ export function mutualTlsCase(rounds: number, seconds: number): Case {
   };
 }
 
+/** What a new peer costs, at the server of tunnels alone: a mutual TLS handshake in full, a tunnel, and one request in it. */
+export function newTunnelsCase(rounds: number, seconds: number): Case {
+  const load = { connections: 32, seconds, close: true };
+  return {
+    key: 'mtls-connections',
+    title: `A new tunnel for each request, CPU of the far end alone, 32 at a time, ${String(seconds)} s a round`,
+    metrics: METRICS,
+    rounds,
+    baselines: ['envoy-hbone'],
+    fits: (peer) => peer.tunnelEnd !== undefined,
+    measure: async (bench, peer) => {
+      const { pid, netns, http } = peer.tunnelEnd!;
+      return measureRequests(bench, { ...peer, netns, http, pids: [pid] }, load);
+    },
+  };
+}
+
 /** One agent against another that has 1,000 times the routes, under the load of keep-alive. */
 export function routesCase(rounds: number, seconds: number, baseline: string): Case {
   return { ...keepAliveCase(rounds, seconds), key: 'routes', title: 'One VirtualService against 1,000, keep-alive, 64 connections', baselines: [baseline] };

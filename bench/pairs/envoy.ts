@@ -3,7 +3,7 @@
  * between them; `envoy-hbone` carries every connection unread in a CONNECT stream of HTTP/2 over mutual TLS, as ambient meshes do.
  */
 import { BULK_PORT, HTTP_PORT } from '../backend.ts';
-import type { CertificateFiles } from '../bench.ts';
+import type { CertificateFiles, Target } from '../bench.ts';
 import { IDENTITY } from './certificates.ts';
 import type { End, Link } from './link.ts';
 
@@ -31,7 +31,7 @@ export function envoyHboneConfig(end: End, { near, far, application, certificate
     const through = (port: number): object => tcpProxy('tunnel', { tunneling_config: { hostname: authority(port) } });
     return render(
       [listener('http', '127.0.0.1', near.http, through(HTTP_PORT)), listener('bulk', '127.0.0.1', near.bulk, through(BULK_PORT))],
-      [cluster('tunnel', application, far.http, { ...toServer(certificates.client, ['h2']), ...HTTP2 })],
+      [cluster('tunnel', application, far.http, { ...toServer(certificates.client, ['h2']), ...http2() })],
     );
   }
   const hosts = [['http', HTTP_PORT], ['bulk', BULK_PORT]] as const;
@@ -44,6 +44,15 @@ export function envoyHboneConfig(end: End, { near, far, application, certificate
   return render(
     [listener('tunnel', application, far.http, terminates, fromClient(certificates.server, ['h2']))],
     hosts.map(([name, port]) => cluster(name, application, port)),
+  );
+}
+
+/** Nobody's near end: opens a tunnel of its own, on a connection of its own, for each connection that it takes at `port`. */
+export function tunnelOpenerConfig(port: number, target: Target, application: string, client: CertificateFiles): string {
+  const filter = tcpProxy('tunnel', { tunneling_config: { hostname: `${application}:${String(HTTP_PORT)}` } });
+  return render(
+    [listener('http', '127.0.0.1', port, filter)],
+    [cluster('tunnel', target.host, target.port, { ...toServer(client, ['h2']), ...http2({ max_requests_per_connection: 1 }) })],
   );
 }
 
@@ -89,14 +98,14 @@ function tcpProxy(name: string, more: object = {}): object {
   };
 }
 
-const HTTP2 = {
-  typed_extension_protocol_options: {
-    'envoy.extensions.upstreams.http.v3.HttpProtocolOptions': {
-      '@type': `${EXTENSIONS}.upstreams.http.v3.HttpProtocolOptions`,
-      explicit_http_config: { http2_protocol_options: {} },
-    },
-  },
-};
+function http2(limits: object = {}): object {
+  const options = {
+    '@type': `${EXTENSIONS}.upstreams.http.v3.HttpProtocolOptions`,
+    common_http_protocol_options: limits,
+    explicit_http_config: { http2_protocol_options: {} },
+  };
+  return { typed_extension_protocol_options: { 'envoy.extensions.upstreams.http.v3.HttpProtocolOptions': options } };
+}
 
 function toServer(files: CertificateFiles, alpn: readonly string[]): object {
   return transportSocket({ '@type': `${TLS}.UpstreamTlsContext`, common_tls_context: common(files, alpn) });

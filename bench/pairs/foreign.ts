@@ -2,18 +2,17 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
-import { HTTP_PORT, type Backend } from '../backend.ts';
-import type { Bench, Peer, TunnelEnd } from '../bench.ts';
+import type { Bench, Peer } from '../bench.ts';
 import type { Ports } from '../peers/configs.ts';
-import { envoyBinary } from '../peers/foreign.ts';
+import { envoyCommand } from '../peers/foreign.ts';
 import type { PairName } from '../plan.ts';
 import { logOf, waitUntilServing } from '../serving.ts';
-import type { Client } from '../topology.ts';
-import type { Certificates } from './certificates.ts';
 import { envoyHboneConfig, envoyMtlsConfig } from './envoy.ts';
 import { haproxyPairConfig } from './haproxy.ts';
 import type { End, Link } from './link.ts';
 import { nginxPairConfig } from './nginx.ts';
+import type { Site } from './site.ts';
+import { startTunnelOpener } from './tunnel-opener.ts';
 
 interface Recipe {
   readonly note: string;
@@ -25,8 +24,6 @@ interface Recipe {
   /** The far end takes tunnels. */
   readonly takesTunnels?: boolean;
 }
-
-const envoyCommand = (config: string): string[] => [envoyBinary(), '-c', config, '--concurrency', '1', '--disable-hot-restart', '--log-level', 'error'];
 
 const RECIPES: Readonly<Record<Exclude<PairName, 'orlop-mtls'>, Recipe>> = {
   'nginx-mtls': {
@@ -64,17 +61,9 @@ const RECIPES: Readonly<Record<Exclude<PairName, 'orlop-mtls'>, Recipe>> = {
   },
 };
 
-export interface Site {
-  readonly client: Client;
-  readonly backend: Backend;
-  /** Where clients of the far end run that come without the near one. */
-  readonly outsider: Client;
-  readonly certificates: Certificates;
-}
-
 /** Starts both ends of the pair `name` and waits until a request comes through them. Throws with a log when it does not. */
 export async function startForeignPair(bench: Bench, site: Site, name: Exclude<PairName, 'orlop-mtls'>): Promise<Peer> {
-  const { client, backend, outsider, certificates } = site;
+  const { client, backend, certificates } = site;
   const recipe = RECIPES[name];
   const link: Link = { near: recipe.near, far: recipe.far, application: backend.address, certificates, dir: bench.dir };
   const start = (end: End, netns: string, logFile: string): number => {
@@ -84,13 +73,7 @@ export async function startForeignPair(bench: Bench, site: Site, name: Exclude<P
   };
   const farPid = start('far', backend.netns, logOf(bench, `${name}-far`));
   const nearPid = start('near', client.netns, logOf(bench, name));
-  const tunnelEnd: TunnelEnd = {
-    pid: farPid,
-    netns: outsider.netns,
-    target: { host: backend.address, port: recipe.far.http },
-    authority: `${backend.address}:${String(HTTP_PORT)}`,
-    client: certificates.client,
-  };
+  const tunnelEnd = recipe.takesTunnels === true ? await startTunnelOpener(bench, site, { name, pid: farPid, port: recipe.far.http }) : undefined;
   const peer: Peer = {
     name,
     note: recipe.note,
@@ -99,7 +82,7 @@ export async function startForeignPair(bench: Bench, site: Site, name: Exclude<P
     bulk: { host: '127.0.0.1', port: recipe.near.bulk },
     pids: [nearPid, farPid],
     backend,
-    ...(recipe.takesTunnels === true && { tunnelEnd }),
+    ...(tunnelEnd !== undefined && { tunnelEnd }),
   };
   await waitUntilServing(bench, peer);
   return peer;

@@ -7,16 +7,15 @@ import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 
-import { HTTP_PORT } from '../backend.ts';
-import type { Bench, Peer } from '../bench.ts';
+import type { Bench, CertificateFiles, Peer } from '../bench.ts';
 import { BULK_TARGET, HTTP_TARGET } from '../peers/mesh.ts';
 import { ORLOP_PROGRAM, startAgent, writeMesh } from '../peers/orlop.ts';
 import { logTail } from '../processes.ts';
 import { logOf, waitUntilServing } from '../serving.ts';
 import { ORLOP_PAIR } from '../targets.ts';
 import { BACKEND_ADDRESS } from '../topology.ts';
-import type { CertificateFiles } from '../bench.ts';
-import type { Site } from './foreign.ts';
+import type { Site } from './site.ts';
+import { startTunnelOpener } from './tunnel-opener.ts';
 
 const HBONE_PORT = 15008;
 const CA_ADDRESS = `${BACKEND_ADDRESS}:15012`;
@@ -25,7 +24,8 @@ const NEAR = ORLOP_PAIR;
 const FAR = `${ORLOP_PAIR}-far`;
 
 /** Starts the control and both agents and waits until a request comes through them. Throws with a log when it does not. */
-export async function startOrlopPair(bench: Bench, { client, backend, outsider, certificates }: Site): Promise<Peer> {
+export async function startOrlopPair(bench: Bench, site: Site): Promise<Peer> {
+  const { client, backend, certificates } = site;
   const config = writeMesh(bench, { node: NEAR, pods: [client], backend: { node: FAR, address: backend.address, netns: backend.netns }, services: 1 });
   const ca = await startControl(bench, config, certificates.authority);
   const start = (node: string): Promise<number> => startAgent(bench, { node, netns: bench.topology.client(`${node}-node`).netns, config, args: ca.argsFor(node) });
@@ -39,13 +39,7 @@ export async function startOrlopPair(bench: Bench, { client, backend, outsider, 
     bulk: BULK_TARGET,
     pids: [nearPid, farPid],
     backend,
-    tunnelEnd: {
-      pid: farPid,
-      netns: outsider.netns,
-      target: { host: backend.address, port: HBONE_PORT },
-      authority: `${backend.address}:${String(HTTP_PORT)}`,
-      client: certificates.client,
-    },
+    tunnelEnd: await startTunnelOpener(bench, site, { name: ORLOP_PAIR, pid: farPid, port: HBONE_PORT }),
   };
   await waitUntilServing(bench, peer);
   return peer;

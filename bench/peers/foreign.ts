@@ -34,8 +34,7 @@ const RECIPES: Readonly<Record<string, Recipe>> = {
     note: 'concurrency 1, HTTP connection manager with the router filter only, no access log; tcp_proxy for bulk; defaults else',
     ports: { http: 9003, bulk: 9103 },
     command: (dir, ports) => {
-      const config = write(dir, 'envoy.yaml', envoyConfig(ports));
-      return [envoyBinary(), '-c', config, '--concurrency', '1', '--disable-hot-restart', '--log-level', 'error'];
+      return envoyCommand(write(dir, 'envoy.yaml', envoyConfig(ports)));
     },
   },
   bare: {
@@ -78,6 +77,11 @@ export async function startForeign(bench: Bench, client: Client, backend: Backen
   };
   await waitUntilServing(bench, peer);
   return peer;
+}
+
+/** One worker, and no word unless something is wrong. */
+export function envoyCommand(configFile: string): string[] {
+  return [envoyBinary(), '-c', configFile, '--concurrency', '1', '--disable-hot-restart', '--log-level', 'error'];
 }
 
 /** Where scripts/envoy.sh puts it. */

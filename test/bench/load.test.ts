@@ -1,10 +1,6 @@
-import { once } from 'node:events';
-import { createServer, type IncomingHttpHeaders, type ServerHttp2Stream } from 'node:http2';
-import { connect, type AddressInfo } from 'node:net';
 import { expect, test } from 'vitest';
 
 import { BODY } from '../../bench/backend.ts';
-import { clientOpening, FrameReader, isOk, type Frame } from '../../bench/load/http2-frames.ts';
 import { parseIperf } from '../../bench/load/iperf.ts';
 import { readResponse } from '../../bench/load/response.ts';
 import { parseWrk, wrkProblems, type WrkReport } from '../../bench/load/wrk.ts';
@@ -61,27 +57,4 @@ test('a response is complete with the last byte of its body and no earlier', () 
 test('a response whose end cannot be known is refused', () => {
   expect(() => readResponse(Buffer.from('HTTP/1.1 200 OK\r\n\r\n'))).toThrow('Content-Length');
   expect(() => readResponse(Buffer.from('HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nab'))).toThrow('more bytes');
-});
-
-test('the opening of a tunnel is what node\'s own HTTP/2 server takes for a CONNECT', async () => {
-  const server = createServer();
-  const asked = once(server, 'stream') as Promise<[ServerHttp2Stream, IncomingHttpHeaders]>;
-  await once(server.listen(0, '127.0.0.1'), 'listening');
-  const socket = connect((server.address() as AddressInfo).port, '127.0.0.1');
-  socket.write(clientOpening('10.77.1.2:8080'));
-  const [stream, headers] = await asked;
-  expect(headers).toMatchObject({ ':method': 'CONNECT', ':authority': '10.77.1.2:8080' });
-  stream.respond({ ':status': 200 });
-  stream.end('hello');
-  const reader = new FrameReader();
-  const frames: Frame[] = [];
-  for await (const chunk of socket) {
-    // An octet at a time: where the bytes are cut means nothing.
-    for (const octet of chunk as Buffer) frames.push(...reader.feed(Buffer.from([octet])));
-    if (frames.some(({ type, flags }) => type === 0 && (flags & 1) === 1)) break;
-  }
-  expect(isOk(frames.find(({ type }) => type === 1)!.payload)).toBe(true);
-  expect(Buffer.concat(frames.filter(({ type }) => type === 0).map(({ payload }) => payload)).toString()).toBe('hello');
-  socket.destroy();
-  server.close();
 });
