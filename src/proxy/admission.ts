@@ -31,7 +31,6 @@ export interface Watched {
   end(error: MeshError): void;
 }
 
-const NO_PROBES: readonly Probe[] = [];
 const GRPC_HEALTH = '/grpc.health.v1.Health/';
 
 export class Admission {
@@ -52,18 +51,17 @@ export class Admission {
 
   /** Why a connection is not taken; undefined when it is. A probe's is, though it may then ask for nothing else. */
   connectionFault(connection: Connection): MeshError | undefined {
-    const isProbe = this.#probes(connection).some(({ kind }) => kind !== 'tcp');
-    return this.#isSecure(connection) || isProbe ? undefined : this.#plaintextFault(connection);
+    return this.#isSecure(connection) || this.#mayProbe(connection, isAsked) ? undefined : this.#plaintextFault(connection);
   }
 
   /** A request of the kubelet's, as the pod declares it. */
   isProbe(connection: Connection, head: RequestHead): boolean {
-    return this.#probes(connection).some(({ kind, path }) => (kind === 'http' ? head.method === 'GET' && head.target === path : kind === 'grpc' && head.target.startsWith(GRPC_HEALTH)));
+    return this.#mayProbe(connection, isFor, head);
   }
 
   /** A connection that may be one of those that only connect. */
   isTcpProbe(connection: Connection): boolean {
-    return this.#probes(connection).some(({ kind }) => kind === 'tcp');
+    return this.#mayProbe(connection, isMadeOnly);
   }
 
   /** Why no request may come by this connection, except a probe. */
@@ -141,12 +139,12 @@ export class Admission {
     return mtls.ports.get(port) ?? mtls.default;
   }
 
-  /** The probes that the connection may be one of. */
-  #probes({ peer, remoteAddress, destinationPort }: Connection): readonly Probe[] {
+  /** Does the connection come from the node itself, in plaintext, to a port with a probe of this kind? Asked of each plaintext request. */
+  #mayProbe({ peer, remoteAddress, destinationPort }: Connection, accepts: (probe: Probe, head: RequestHead | undefined) => boolean, head?: RequestHead): boolean {
     const { probes } = this.#workload.table.security;
-    if (probes.length === 0 || peer.security !== 'none') return NO_PROBES;
-    const declared = probes.filter(({ port }) => port === destinationPort);
-    return declared.length > 0 && this.#world.nodeAddresses().has(plain(remoteAddress)) ? declared : NO_PROBES;
+    if (probes.length === 0 || peer.security !== 'none') return false;
+    for (const probe of probes) if (probe.port === destinationPort && accepts(probe, head)) return this.#world.nodeAddresses().has(plain(remoteAddress));
+    return false;
   }
 
   #plaintextFault({ destinationPort }: Connection): MeshError {
@@ -161,6 +159,19 @@ function faultOf(verdict: Verdict, asked: boolean): MeshError | undefined {
   if (!allowed) return new MeshError('rbac_denied', { reason: denialReason(verdict), details: denialDetails(verdict) });
   // What nobody has been asked is not known to be allowed.
   return custom === undefined || asked ? undefined : new MeshError('rbac_denied', { reason: `${custom.policy} rules[${custom.rule}] asks an external authorizer, and it has not been asked`, details: denialDetails(custom) });
+}
+
+function isAsked({ kind }: Probe): boolean {
+  return kind !== 'tcp';
+}
+
+function isMadeOnly({ kind }: Probe): boolean {
+  return kind === 'tcp';
+}
+
+function isFor({ kind, path }: Probe, head: RequestHead | undefined): boolean {
+  if (head === undefined) return false;
+  return kind === 'http' ? head.method === 'GET' && head.target === path : kind === 'grpc' && head.target.startsWith(GRPC_HEALTH);
 }
 
 /** IPv4 as a socket for both families shows it. */

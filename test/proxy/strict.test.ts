@@ -89,7 +89,7 @@ test('an open connection is reset when its port becomes STRICT', async () => {
   node = await Node.start({});
   const socket = node.client();
   const closed = closedBy(socket);
-  await vi.waitUntil(() => node.pod.openConnections === 1);
+  await vi.waitUntil(() => node.pod.openConnections === 1, 10_000);
   node.pod.update(node.table({ mtls: STRICT }));
   expect(await closed).toBe('ECONNRESET');
 });
@@ -106,5 +106,5 @@ test('a probe that only connects ends well, and is nobody\'s concern; one that s
   other.write('GET / HTTP/1.1\r\n\r\n');
   expect(await closedBy(other)).toMatch(/ECONNRESET|EPIPE/);
   expect([node.log, node.world.tcp, node.world.dials]).toEqual([[], [], []]);
-  await vi.waitUntil(() => node.pod.openConnections === 0);
+  await vi.waitUntil(() => node.pod.openConnections === 0, 10_000);
 });
