@@ -277,3 +277,6 @@ export const EXT_AUTHZ_ANSWER_BYTES_MAX: number = 256 * KIB;
 
 /** A probe of the kubelet that only connects; its own timeout is one second, unless its pod says otherwise. */
 export const TCP_PROBE_TIMEOUT_MS = 30_000;
+
+/** One answer of a Kubernetes API server: 500 pods have some 10 MiB, and an object may have 1.5. */
+export const API_ANSWER_BYTES_MAX: number = 128 * MIB;

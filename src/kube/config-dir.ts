@@ -8,9 +8,9 @@ import type { Logger } from '../core/log.ts';
 import { Watch } from '../core/watch.ts';
 import { configDigest } from '../mesh/config-digest.ts';
 import { buildSnapshot } from '../mesh/build.ts';
-import { renderProblem } from '../mesh/problem.ts';
-import type { Problem } from '../mesh/problem.ts';
 import type { Snapshot } from '../mesh/snapshot.ts';
+import type { ConfigSource } from './config-source.ts';
+import { ProblemLog } from './problem-log.ts';
 import { readConfigDir } from './read-config.ts';
 
 /** Editors and `kubectl`-like tools write in several steps; they are read once they have been quiet for so long. */
@@ -18,7 +18,7 @@ const SETTLE_MS = 20;
 /** A watch can miss changes (a replaced directory, a network file system), so the directory is looked at anyway. */
 const RESCAN_MS = 5_000;
 
-export class ConfigDir {
+export class ConfigDir implements ConfigSource {
   readonly snapshot: Watch<Snapshot | undefined> = new Watch<Snapshot | undefined>(undefined);
   readonly #directory: string;
   readonly #log: Logger;
@@ -26,12 +26,14 @@ export class ConfigDir {
   #watcher: FSWatcher | undefined;
   #settle: NodeJS.Timeout | undefined;
   #rescan: NodeJS.Timeout | undefined;
-  #told = new Set<string>();
+  readonly #problems: ProblemLog;
+  #unreadable: string | undefined;
 
   /** Throws when the directory cannot be read at all. */
   constructor(directory: string, log: Logger) {
     this.#directory = directory;
     this.#log = log;
+    this.#problems = new ProblemLog(log);
     this.#read();
     this.#watch();
     this.#rescan = setInterval(() => this.#reread(), RESCAN_MS);
@@ -41,6 +43,10 @@ export class ConfigDir {
   /** Of the files as they were last read: who wrote them can tell when they are in force. */
   get digest(): string {
     return this.#digest;
+  }
+
+  get stale(): string | undefined {
+    return this.#unreadable;
   }
 
   close(): void {
@@ -68,7 +74,9 @@ export class ConfigDir {
   #reread(): void {
     try {
       this.#read();
+      this.#unreadable = undefined;
     } catch (error) {
+      this.#unreadable = `${this.#directory} cannot be read`;
       this.#log.error({ directory: this.#directory, error: String(error) }, 'the configuration cannot be read; the one before it stays in force');
     }
   }
@@ -79,21 +87,7 @@ export class ConfigDir {
     if (digest === this.#digest) return;
     const snapshot = buildSnapshot(files, this.snapshot.get());
     this.#digest = digest;
-    this.#tell(snapshot.problems);
+    this.#problems.tell(snapshot.problems);
     this.snapshot.set(snapshot);
-  }
-
-  /** Each problem once, until it has gone. */
-  #tell(problems: readonly Problem[]): void {
-    const now = new Set<string>();
-    for (const problem of problems) {
-      const line = renderProblem(problem);
-      now.add(line);
-      if (this.#told.has(line)) continue;
-      if (problem.severity === 'error') this.#log.error(line);
-      else if (problem.severity === 'warning') this.#log.warn(line);
-      else this.#log.info(line);
-    }
-    this.#told = now;
   }
 }

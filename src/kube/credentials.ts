@@ -1,0 +1,72 @@
+/**
+ * How an API server is reached, and by what it knows us: the service account of this pod, or a kubeconfig. Read anew for each request, as
+ * Kubernetes replaces tokens and certificates.
+ */
+import { existsSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { hostPort } from '../core/address.ts';
+
+export interface Credentials {
+  /** `https://10.96.0.1:443` */
+  readonly server: URL;
+  present(): Promise<Presented>;
+}
+
+/** What is shown with a request. */
+export interface Presented {
+  readonly headers: Readonly<Record<string, string>>;
+  readonly tls: TlsFiles;
+}
+
+export interface TlsFiles {
+  readonly ca?: string | Buffer | undefined;
+  readonly cert?: string | Buffer | undefined;
+  readonly key?: string | Buffer | undefined;
+  readonly servername?: string | undefined;
+  readonly rejectUnauthorized?: boolean | undefined;
+}
+
+const SERVICE_ACCOUNT = '/var/run/secrets/kubernetes.io/serviceaccount';
+
+/** Has this process been given a service account? */
+export function inCluster(environment: NodeJS.ProcessEnv = process.env, directory = SERVICE_ACCOUNT): boolean {
+  return environment['KUBERNETES_SERVICE_HOST'] !== undefined && existsSync(join(directory, 'token'));
+}
+
+/**
+ * Those of the pod's service account. The client library is not used for them: it takes 80 MiB and 0.7 s to load, on each node, for what two
+ * files and two variables say.
+ */
+export function serviceAccountCredentials(environment: NodeJS.ProcessEnv = process.env, directory = SERVICE_ACCOUNT): Credentials {
+  const { KUBERNETES_SERVICE_HOST: host = '', KUBERNETES_SERVICE_PORT: port = '443' } = environment;
+  return {
+    server: new URL(`https://${hostPort(host, Number(port))}`),
+    present: async () => ({
+      headers: { authorization: `Bearer ${readFileSync(join(directory, 'token'), 'utf8').trim()}` },
+      tls: { ca: readFileSync(join(directory, 'ca.crt')) },
+    }),
+  };
+}
+
+/** Those of the current context of a kubeconfig, whichever way it authenticates. Rejects with a sentence when the file is no good. */
+export async function kubeconfigCredentials(path: string): Promise<Credentials> {
+  const { KubeConfig } = await import('@kubernetes/client-node');
+  const config = new KubeConfig();
+  try {
+    config.loadFromFile(path);
+  } catch (error) {
+    throw new Error(`the kubeconfig ${path} cannot be read: ${error instanceof Error ? error.message : String(error)}`, { cause: error });
+  }
+  const cluster = config.getCurrentCluster();
+  if (cluster === null) throw new Error(`the kubeconfig ${path} has no current context with a cluster; set one with: kubectl config use-context NAME`);
+  return {
+    server: new URL(cluster.server),
+    present: async () => {
+      const options: Parameters<typeof config.applyToHTTPSOptions>[0] = {};
+      await config.applyToHTTPSOptions(options);
+      const { ca, cert, key, servername, rejectUnauthorized, auth } = options as TlsFiles & { auth?: string };
+      const basic = auth === undefined ? {} : { authorization: `Basic ${Buffer.from(auth).toString('base64')}` };
+      return { headers: { ...basic, ...(options.headers as Record<string, string> | undefined) }, tls: { ca, cert, key, servername, rejectUnauthorized } };
+    },
+  };
+}

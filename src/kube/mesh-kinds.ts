@@ -1,0 +1,49 @@
+/** Which of the kinds that a mesh is told by are installed in a cluster, and in which version they are read. */
+import { ApiError } from './api-client.ts';
+import type { ApiClient, ApiObject } from './api-client.ts';
+import { MESH_GROUPS, MESH_KINDS, meshResource } from './resources.ts';
+import type { Resource } from './resources.ts';
+
+export interface InstalledKinds {
+  /** In the version that is preferred here, of those that are served. */
+  readonly resources: readonly Resource[];
+  /** `virtualservices.networking.istio.io`: the CRDs that are served in any version. */
+  readonly crds: ReadonlySet<string>;
+}
+
+interface Served {
+  readonly apiVersion: string;
+  readonly kind: string;
+  readonly plural: string;
+}
+
+/** Ask the API server. `inUse`: paths that stay as they are for as long as they are served. Rejects when it cannot be asked. */
+export async function installedKinds(client: ApiClient, inUse: ReadonlySet<string>): Promise<InstalledKinds> {
+  const served = (await Promise.all(MESH_GROUPS.map((group) => servedIn(client, group)))).flat();
+  const resources = [...MESH_KINDS].flatMap(([kind, apiVersions]) => {
+    const candidates = apiVersions.flatMap((apiVersion) => served.filter((one) => one.kind === kind && one.apiVersion === apiVersion)).map((one) => meshResource(kind, one.apiVersion, one.plural));
+    const chosen = candidates.find(({ path }) => inUse.has(path)) ?? candidates[0];
+    return chosen === undefined ? [] : [chosen];
+  });
+  return { resources, crds: new Set(served.map(({ apiVersion, plural }) => `${plural}.${apiVersion.split('/')[0] ?? ''}`)) };
+}
+
+async function servedIn(client: ApiClient, group: string): Promise<Served[]> {
+  const found = await unlessMissing(client.send(`/apis/${group}`));
+  const versions = ((found?.['versions'] ?? []) as { groupVersion: string }[]).map(({ groupVersion }) => groupVersion);
+  const lists = await Promise.all(versions.map(async (apiVersion) => ({ apiVersion, list: await unlessMissing(client.send(`/apis/${apiVersion}`)) })));
+  return lists.flatMap(({ apiVersion, list }) =>
+    ((list?.['resources'] ?? []) as { name: string; kind: string }[])
+      .map(({ name, kind }) => ({ apiVersion, kind, plural: name }))
+      // The others are parts of objects: `virtualservices/status`.
+      .filter(({ plural }) => !plural.includes('/')));
+}
+
+async function unlessMissing(answer: Promise<ApiObject>): Promise<ApiObject | undefined> {
+  try {
+    return await answer;
+  } catch (error) {
+    if (error instanceof ApiError && error.status === 404) return undefined;
+    throw error;
+  }
+}

@@ -1,0 +1,225 @@
+/**
+ * The objects of one kind, as the API server has them: listed once, then followed by a watch that is resumed where it ended. What was known
+ * stays known while the server is away, and while a list is under way (kubernetes.io/docs/reference/using-api/api-concepts, "Efficient
+ * detection of changes").
+ */
+import type { Clock } from '../core/clock.ts';
+import type { Random } from '../core/random.ts';
+import type { SourceObject } from '../mesh/build.ts';
+import { record, text } from '../mesh/parse/kubernetes.ts';
+import { ApiError } from './api-client.ts';
+import type { ApiClient, ApiObject, Query } from './api-client.ts';
+import { Backoff } from './backoff.ts';
+import type { Resource } from './resources.ts';
+
+/** An object as it is kept. */
+interface Kept extends SourceObject {
+  readonly version: string;
+}
+
+interface Event {
+  readonly type: string;
+  readonly object: ApiObject;
+}
+
+export interface ReflectorOptions {
+  readonly client: ApiClient;
+  readonly resource: Resource;
+  readonly clock: Clock;
+  readonly random: Random;
+  /** An object has come, changed or gone, or all of them have been listed. */
+  readonly onChange: () => void;
+  /** The server has answered (undefined), or why it has not. */
+  readonly onHealth: (failure: string | undefined) => void;
+}
+
+/** Objects in one answer: a bound for the memory that a list takes on either side. */
+const CHUNK_OBJECTS = 500;
+/** The server ends a watch after a random part of this, so that not all of them begin again together. */
+const WATCH_SECONDS = { least: 300, most: 600 };
+/** What a watch may overstay before it is given up: a server that was frozen does not end it. */
+const WATCH_GRACE_MS = 30_000;
+/** A watch that ends sooner, and brought nothing, was none. */
+const WATCH_LEAST_MS = 1_000;
+const BACKOFF = { firstMs: 500, mostMs: 15_000 };
+const GONE = 410;
+const NOT_FOUND = 404;
+
+/** The resource version is too old to go on from: everything is listed anew. */
+class Expired extends Error {}
+
+export class Reflector {
+  readonly resource: Resource;
+  readonly #options: ReflectorOptions;
+  readonly #backoff: Backoff;
+  readonly #closing = new AbortController();
+  #objects = new Map<string, Kept>();
+  /** To watch from; undefined: everything is to be listed. */
+  #version: string | undefined;
+  #synced = false;
+
+  constructor(options: ReflectorOptions) {
+    this.resource = options.resource;
+    this.#options = options;
+    this.#backoff = new Backoff(BACKOFF, options.random);
+  }
+
+  /** Has everything been listed once? */
+  get synced(): boolean {
+    return this.#synced;
+  }
+
+  /** Of the collection, as `objects` have it. */
+  get version(): string {
+    return this.#version ?? '';
+  }
+
+  get objects(): Iterable<SourceObject> {
+    return this.#objects.values();
+  }
+
+  start(): void {
+    void this.#run();
+  }
+
+  close(): void {
+    this.#closing.abort();
+  }
+
+  async #run(): Promise<void> {
+    const { signal } = this.#closing;
+    while (!signal.aborted) {
+      try {
+        if (this.#version === undefined) await this.#list();
+        await this.#watch(this.#version ?? '');
+      } catch (error) {
+        if (!signal.aborted) await this.#recover(error);
+      }
+    }
+  }
+
+  async #recover(error: unknown): Promise<void> {
+    const { onHealth } = this.#options;
+    if (error instanceof Expired) {
+      this.#version = undefined;
+      // Not at once: a server that calls even fresh versions expired would be listed in a loop.
+      await this.#wait(this.#backoff.nextMs());
+    } else if (error instanceof ApiError && error.status === NOT_FOUND) {
+      // The kind itself is not there (any more), and took its objects along.
+      this.#version = undefined;
+      this.#replace(new Map());
+      onHealth(undefined);
+      await this.#wait(BACKOFF.mostMs);
+    } else {
+      onHealth(error instanceof Error ? error.message : String(error));
+      await this.#wait(Math.max(this.#backoff.nextMs(), error instanceof ApiError ? (error.retryAfterMs ?? 0) : 0));
+    }
+  }
+
+  /** All objects in chunks; they take the place of those known when the last of them is here. */
+  async #list(): Promise<void> {
+    const objects = new Map<string, Kept>();
+    let token = '';
+    let version: string;
+    do {
+      const list = await this.#chunk(token);
+      for (const item of list['items'] as ApiObject[]) {
+        const kept = this.#keep(item);
+        objects.set(kept.name, kept);
+      }
+      token = text(record(list['metadata'])['continue']);
+      version = versionOf(list);
+    } while (token !== '');
+    this.#version = version;
+    this.#replace(objects);
+    this.#options.onHealth(undefined);
+  }
+
+  async #chunk(token: string): Promise<ApiObject> {
+    const { client, resource } = this.#options;
+    const query: Query = { ...resource.query, limit: CHUNK_OBJECTS, continue: token === '' ? undefined : token };
+    try {
+      return await client.send(resource.path, { query, accept: resource.accept, signal: this.#closing.signal });
+    } catch (error) {
+      // The token of a list that took too long has expired.
+      throw isGone(error) ? new Expired() : error;
+    }
+  }
+
+  /** Resolves when the server ends the watch in its time. */
+  async #watch(version: string): Promise<void> {
+    const { client, resource, random, clock, onHealth } = this.#options;
+    const seconds = Math.round(WATCH_SECONDS.least + random.next() * (WATCH_SECONDS.most - WATCH_SECONDS.least));
+    const query: Query = { ...resource.query, watch: true, allowWatchBookmarks: true, resourceVersion: version, timeoutSeconds: seconds };
+    const late = new AbortController();
+    const timer = clock.after(seconds * 1000 + WATCH_GRACE_MS, () => late.abort());
+    const sinceMs = clock.nowMs();
+    let events = 0;
+    try {
+      const lines = client.lines(resource.path, { query, accept: resource.accept, signal: AbortSignal.any([this.#closing.signal, late.signal]) }, () => onHealth(undefined));
+      for await (const line of lines) {
+        this.#take(JSON.parse(line) as Event);
+        events += 1;
+        this.#backoff.reset();
+      }
+    } catch (error) {
+      if (!late.signal.aborted) throw isGone(error) ? new Expired() : error;
+    } finally {
+      timer.cancel();
+    }
+    if (events === 0 && clock.nowMs() - sinceMs < WATCH_LEAST_MS) throw new Error('the API server ended a watch at once');
+  }
+
+  #take({ type, object }: Event): void {
+    if (type === 'ERROR') throw Number(object['code']) === GONE ? new Expired() : new ApiError(Number(object['code']), text(object['reason']), text(object['message']));
+    if (type !== 'BOOKMARK') {
+      const kept = this.#keep(object);
+      if (type === 'DELETED') this.#objects.delete(kept.name);
+      else this.#objects.set(kept.name, kept);
+    }
+    this.#version = versionOf(object);
+    if (type !== 'BOOKMARK') this.#options.onChange();
+  }
+
+  /** An object that is as it was stays the same value, so that nothing of it is looked at again. */
+  #keep(item: ApiObject): Kept {
+    const { resource } = this.#options;
+    const name = nameOf(resource.kind, item);
+    const version = versionOf(item);
+    const known = this.#objects.get(name);
+    return known?.version === version ? known : { name, version, value: resource.keep(item) };
+  }
+
+  #replace(objects: Map<string, Kept>): void {
+    this.#objects = objects;
+    this.#synced = true;
+    this.#options.onChange();
+  }
+
+  async #wait(delayMs: number): Promise<void> {
+    const { signal } = this.#closing;
+    await new Promise<void>((resolve) => {
+      const end = (): void => {
+        timer.cancel();
+        signal.removeEventListener('abort', end);
+        resolve();
+      };
+      const timer = this.#options.clock.after(delayMs, end);
+      signal.addEventListener('abort', end);
+    });
+  }
+}
+
+function isGone(error: unknown): boolean {
+  return error instanceof ApiError && error.status === GONE;
+}
+
+function versionOf({ metadata }: ApiObject): string {
+  return text(record(metadata)['resourceVersion']);
+}
+
+/** As a snapshot calls it: `Pod ns/name`. */
+function nameOf(kind: string, { metadata }: ApiObject): string {
+  const { name, namespace } = record(metadata);
+  return namespace === undefined ? `${kind} ${text(name)}` : `${kind} ${text(namespace)}/${text(name)}`;
+}
