@@ -3,6 +3,7 @@ import { readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import type { Outcome } from '../../src/lab/command.ts';
 import { Lab } from '../../src/lab/lab.ts';
 import { agentsUpToDate, scrapeAll, total } from '../../src/lab/mesh-view.ts';
 import type { Series } from '../../src/lab/mesh-view.ts';
@@ -35,8 +36,8 @@ afterAll(async () => {
   await lab?.down();
 });
 
-async function ask(url: string, from = 'client'): Promise<{ code: number; stdout: string; stderr: string }> {
-  return lab.exec(from, ['curl', '-sS', '-m', '10', '-H', `x-secret: ${QUESTION}`, '-d', QUESTION, url]) as Promise<{ code: number; stdout: string; stderr: string }>;
+async function ask(url: string, from = 'client'): Promise<Outcome> {
+  return lab.exec(from, ['curl', '-sS', '-m', '10', '-H', `x-secret: ${QUESTION}`, '-d', QUESTION, url]);
 }
 
 async function log(node: string): Promise<string> {
