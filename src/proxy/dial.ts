@@ -48,7 +48,7 @@ export class Dial implements TransportOwner {
 
   closed(error: Error | undefined): void {
     if (!this.#settle()) return;
-    const reason = error === undefined ? 'closed while connecting' : ((error as NodeJS.ErrnoException).code ?? error.message);
+    const reason = error === undefined ? 'closed while connecting' : reasonOf(error);
     this.#outcome.unreachable(new MeshError('upstream_connect_failed', { at: this.#where(), reason, cause: error }), this);
   }
 
@@ -80,4 +80,11 @@ export class Dial implements TransportOwner {
     this.#timer.cancel();
     return true;
   }
+}
+
+/** Of a connection in a tunnel: why there is no tunnel, and where it should have led. */
+function reasonOf(error: Error): string {
+  if (!(error instanceof MeshError)) return (error as NodeJS.ErrnoException).code ?? error.message;
+  const reason = error.reason ?? error.kind.sentence;
+  return error.at === undefined ? reason : `${error.at}: ${reason}`;
 }

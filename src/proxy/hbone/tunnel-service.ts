@@ -46,6 +46,8 @@ export class TunnelService implements Service {
     const port = this.#portOf(head);
     if (port instanceof MeshError) {
       exchange.error = port;
+      exchange.flag(port.kind.flag);
+      exchange.details = port.details;
       exchange.status = port.kind.status;
       localReply(port, exchange, response);
       this.#dataplane.telemetry.exchangeEnded(exchange, 0);
