@@ -48,11 +48,11 @@ describe('orlop config check', () => {
   it('tells each problem with place and remedy, in order, and ends with 1', () => {
     write('b.yaml', application('shop', ['cart']));
     write('c.yaml', RULE.replace('timeout: 1s', 'timeout: 1s\n    retry: {}'));
-    write('a.yaml', 'apiVersion: security.istio.io/v1\nkind: PeerAuthentication\nmetadata: {name: default}\nspec: {mtls: {mode: STRICT}}\n---\nkind: Nonsense\nmetadata: {name: x}\n');
+    write('a.yaml', 'apiVersion: security.istio.io/v1\nkind: PeerAuthentication\nmetadata: {name: default}\nspec: {selector: {matchLabels: {app: nobody}}, mtls: {mode: STRICT}}\n---\nkind: Nonsense\nmetadata: {name: x}\n');
     const { code, out } = check(directory);
     expect(code).toBe(1);
     expect(out.split('\n')).toEqual([
-      expect.stringMatching(/^a\.yaml:1: warning \[ORLOP012\] PeerAuthentication default\/default: /),
+      expect.stringMatching(/^a\.yaml:4: warning \[IST0127\] PeerAuthentication default\/default spec\.selector: /),
       expect.stringMatching(/^a\.yaml:6: error \[ORLOP003\] Nonsense default\/x kind: unknown kind "Nonsense" → /),
       'c.yaml:8: error [IST0106] VirtualService shop/cart spec.http[0].retry: unknown field "retry" → did you mean "retries"?',
       '3 objects, 0 routes, 2 errors, 1 warning',

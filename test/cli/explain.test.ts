@@ -15,6 +15,8 @@ import { serveOnSocket } from '../../src/telemetry/http-endpoints.ts';
 import { policy } from '../mesh/security-world.ts';
 import { application } from '../mesh/world.ts';
 
+/** Each starts processes, which take their time on a busy machine. */
+const STARTS = { timeout: 60_000 };
 const MAIN = join(import.meta.dirname, '../../src/cli/main.ts');
 const YAML = `${application('shop', ['cart', 'web'])}---
 apiVersion: security.istio.io/v1
@@ -51,7 +53,7 @@ async function orlop(...args: string[]): Promise<{ code: number | null; out: str
 }
 
 describe('orlop explain', () => {
-  test('says which rule allows, and ends well', async () => {
+  test('says which rule allows, and ends well', STARTS, async () => {
     const { code, out } = await orlop('explain', 'shop/web-v1', 'cart:9080', 'GET', '/items', '--config', directory);
     expect(code).toBe(0);
     expect(out).toContain('shop/web-v1 → GET cart:9080/items');
@@ -60,20 +62,20 @@ describe('orlop explain', () => {
     expect(out).toContain('ALLOWED by AuthorizationPolicy shop/readers rules[0]: from namespaces=[shop] to methods=[GET]');
   });
 
-  test('says why not, and ends with 1', async () => {
+  test('says why not, and ends with 1', STARTS, async () => {
     const { code, out } = await orlop('explain', 'shop/web-v1', 'cart', 'POST', '--config', directory);
     expect(code).toBe(1);
     expect(out).toContain('REFUSED: no rule of the ALLOW policies takes it');
   });
 
-  test('gets the same answer from a running agent', async () => {
+  test('gets the same answer from a running agent', STARTS, async () => {
     const question = ['explain', 'shop/web-v1', 'cart:9080', 'GET', '/items', '-H', 'X-A: 1'];
     const [offline, live] = await Promise.all([orlop(...question, '--config', directory), orlop(...question, '--run-dir', directory)]);
     expect(live).toEqual(offline);
     expect((await orlop('explain', 'shop/nobody', 'cart', '--run-dir', directory)).err).toMatch(/neither a pod nor a service account/);
   });
 
-  test('a question that cannot be answered ends with 64, as does a directory that is none', async () => {
+  test('a question that cannot be answered ends with 64, as does a directory that is none', STARTS, async () => {
     const [wrong, missing] = await Promise.all([orlop('explain', 'shop/web-v1', 'crat', '--config', directory), orlop('explain', 'a/b', 'c', '--config', '/nowhere')]);
     expect(wrong).toMatchObject({ code: 64, err: expect.stringContaining('there is no service "crat.shop.svc.cluster.local"') as string });
     expect(missing).toMatchObject({ code: 64, err: expect.stringContaining('is not a directory') as string });
@@ -88,7 +90,7 @@ describe('orlop authz', () => {
     /^what no rule takes is refused$/m,
   ];
 
-  test('from files and from a running agent alike', async () => {
+  test('from files and from a running agent alike', STARTS, async () => {
     const [offline, live] = await Promise.all([orlop('authz', 'cart-v1', '--config', directory), orlop('authz', 'shop/cart-v1', '--run-dir', directory)]);
     expect(live).toEqual(offline);
     for (const line of LINES) expect(offline.out).toMatch(line);
@@ -100,7 +102,7 @@ describe('orlop authz', () => {
     expect(Math.max(...lines.map((line) => line.length))).toBe(50);
   });
 
-  test('a pod that is not there ends with an error that names those that are', async () => {
+  test('a pod that is not there ends with an error that names those that are', STARTS, async () => {
     expect(await orlop('authz', 'nobody', '--run-dir', directory)).toMatchObject({ code: 1, err: expect.stringContaining('shop/cart-v1, shop/web-v1') as string });
   });
 });

@@ -55,19 +55,19 @@ function everywhere(check: (policies: AuthorizationPolicies, asked: Authorizatio
 }
 
 describe('for any policies and any request', () => {
-  it('the order of policies of one action, and of their rules, does not matter', () => {
+  it('the order of policies of one action, and of their rules, does not matter', { timeout: 60_000 }, () => {
     everywhere((policies, asked, { allowed }) => {
       expect(authorize(reversed(policies), asked).allowed).toBe(allowed);
     });
   });
 
-  it('DENY beats ALLOW', () => {
+  it('DENY beats ALLOW', { timeout: 60_000 }, () => {
     everywhere((policies, asked, { allowed }) => {
       if (!authorize({ ...policies, allow: [] }, asked).allowed) expect(allowed).toBe(false);
     });
   });
 
-  it('one more DENY never lets more through', () => {
+  it('one more DENY never lets more through', { timeout: 60_000 }, () => {
     fc.assert(fc.property(CASES, rules, ([all, requests], more) => {
       const before = compiled(all);
       const after = compiled([...all, { action: 'DENY', rules: more }]);
@@ -75,7 +75,7 @@ describe('for any policies and any request', () => {
     }), { numRuns: 150 });
   });
 
-  it('one more rule of an ALLOW policy never lets less through', () => {
+  it('one more rule of an ALLOW policy never lets less through', { timeout: 60_000 }, () => {
     fc.assert(fc.property(fc.array(rules, { minLength: 1, maxLength: 3 }), rule, fc.array(request, { minLength: 1, maxLength: 8 }), (all, more, requests) => {
       const allow = all.map((some) => ({ action: 'ALLOW', rules: some }));
       const before = compiled(allow);
@@ -84,7 +84,7 @@ describe('for any policies and any request', () => {
     }), { numRuns: 150 });
   });
 
-  it('a refusal names a DENY policy or none, a permission an ALLOW policy or none', () => {
+  it('a refusal names a DENY policy or none, a permission an ALLOW policy or none', { timeout: 60_000 }, () => {
     everywhere((policies, _asked, { allowed, reason, policy: origin, rule: index }) => {
       const list = reason === 'denied' ? policies.deny : reason === 'allowed' ? policies.allow : [];
       if (list.length === 0) expect([origin, index]).toEqual(['', -1]);
