@@ -11,8 +11,10 @@ const CALM_BYTES = 16 * 1024;
 
 /** Plaintext of a full TLS record, which is what one read of TLS delivers (RFC 8446 §5.1). */
 const RECORD_BYTES = 16 * 1024;
-/** Small reads in a row after which TLS is not bulk any more: a sender's last record of each write is short. */
-const CALM_READS = 4;
+/** Short records in a row after which TLS is not bulk any more: the last one of each of the sender's writes is short. */
+const CALM_READS = 8;
+/** Blocks kept for the next connection that needs one. */
+const FREE_BLOCKS_MAX = 16;
 
 /**
  * Free memory before a bulk buffer, for the frame header that goes before its contents: with both in one piece nothing has to
@@ -21,7 +23,8 @@ const CALM_READS = 4;
 const HEADROOM_BYTES = 16;
 
 const sharedBuffer = Buffer.allocUnsafeSlow(SHARED_BYTES);
-const stable = new WeakSet<ArrayBufferLike>();
+const blocks = new WeakMap<ArrayBufferLike, Block>();
+const freeBlocks: Block[] = [];
 /** Bulk buffers with their headroom: free until somebody writes there, and again with the next read. */
 const headrooms = new WeakMap<ArrayBufferLike, { free: boolean }>();
 
@@ -30,9 +33,54 @@ export function isShared(chunk: Buffer): boolean {
   return chunk.buffer === sharedBuffer.buffer;
 }
 
-/** The memory is never written to again: it may be kept, and sent later. */
-export function isStable(chunk: Buffer): boolean {
-  return stable.has(chunk.buffer);
+/** Memory that TLS is read to, record after record. Used again when nobody has anything of it still to send. */
+export class Block {
+  readonly memory = Buffer.allocUnsafeSlow(BULK_BYTES);
+  #kept = 0;
+  #read = true;
+  #givenAway = false;
+
+  /** Of the block that a chunk is part of, if it is of one. */
+  static of(chunk: Buffer): Block | undefined {
+    return blocks.get(chunk.buffer);
+  }
+
+  static take(): Block {
+    const free = freeBlocks.pop();
+    if (free !== undefined) {
+      free.#read = true;
+      return free;
+    }
+    const block = new Block();
+    blocks.set(block.memory.buffer, block);
+    return block;
+  }
+
+  /** May it be read to from the start again? */
+  get idle(): boolean {
+    return this.#kept === 0 && !this.#givenAway;
+  }
+
+  /** A part of it will be sent later: nothing is read to it until {@link sent}. */
+  keep(): void {
+    this.#kept += 1;
+  }
+
+  sent(): void {
+    this.#kept -= 1;
+    this.#free();
+  }
+
+  /** Nothing is read to it any more. `givenAway`: somebody reads on in it, nobody knows how long. */
+  leave(givenAway: boolean): void {
+    this.#read = false;
+    this.#givenAway = givenAway;
+    this.#free();
+  }
+
+  #free(): void {
+    if (!this.#read && this.idle && freeBlocks.length < FREE_BLOCKS_MAX) freeBlocks.push(this);
+  }
 }
 
 /**
@@ -88,39 +136,43 @@ export class PlainReadBuffers implements ReadBuffers {
 }
 
 /**
- * For TLS, which delivers record by record: one after the other into a block that is never used twice. So the records that one
- * round brings lie in one piece, and can leave in one write.
+ * For TLS, which delivers record by record: one after the other into a block. So the records that one round brings lie in one
+ * piece, and can leave in one write.
  */
 export class RecordReadBuffers implements ReadBuffers {
-  #block: Buffer | undefined;
+  #block: Block | undefined;
   #used = 0;
-  #smallReads = 0;
-  #wantBlock = false;
-  #isCurrent = false;
+  #shortReads = CALM_READS;
+  #isShared = false;
 
   next(): Buffer | undefined {
-    if (!this.#wantBlock) {
-      const changes = !this.#isCurrent;
-      this.#isCurrent = true;
-      this.#block = undefined;
+    if (this.#shortReads >= CALM_READS) {
+      this.#leave(false);
+      const changes = !this.#isShared;
+      this.#isShared = true;
       return changes ? sharedBuffer : undefined;
     }
-    this.#isCurrent = false;
-    if (this.#block === undefined || this.#block.length - this.#used < RECORD_BYTES) {
-      this.#block = Buffer.allocUnsafeSlow(BULK_BYTES);
-      stable.add(this.#block.buffer);
+    this.#isShared = false;
+    if (this.#block !== undefined && BULK_BYTES - this.#used < RECORD_BYTES) {
+      if (!this.#block.idle) this.#leave(false);
       this.#used = 0;
     }
-    return this.#block.subarray(this.#used);
+    this.#block ??= Block.take();
+    return this.#block.memory.subarray(this.#used);
   }
 
   received(length: number): void {
+    this.#shortReads = length === RECORD_BYTES ? 0 : this.#shortReads + 1;
     if (this.#block !== undefined) this.#used += length;
-    this.#smallReads = length === RECORD_BYTES ? 0 : this.#smallReads + 1;
-    this.#wantBlock = this.#smallReads < (this.#block === undefined ? 1 : CALM_READS);
   }
 
   surrender(): void {
-    // Blocks are never used twice.
+    this.#leave(true);
+  }
+
+  #leave(givenAway: boolean): void {
+    this.#block?.leave(givenAway);
+    this.#block = undefined;
+    this.#used = 0;
   }
 }

@@ -13,7 +13,7 @@ import type { Server } from 'node:net';
 import type { Duplex } from 'node:stream';
 import type { TLSSocket } from 'node:tls';
 import { latin1 } from './latin1.ts';
-import { PlainReadBuffers, RecordReadBuffers, isShared, isStable, withHeadroom } from './read-buffers.ts';
+import { Block, PlainReadBuffers, RecordReadBuffers, isShared, withHeadroom } from './read-buffers.ts';
 import type { ReadBuffers } from './read-buffers.ts';
 import { readInto } from './read-into.ts';
 import type { KeepAlive, Transport, TransportOwner } from './transport.ts';
@@ -49,6 +49,8 @@ export class SocketTransport implements Transport {
   /** After the text, in order; memory that stays as it is. */
   #gathered: Buffer[] = [];
   #gatheredBytes = 0;
+  /** Where the gathered bytes lie. */
+  #blocks: Block[] = [];
   readonly #buffers: ReadBuffers;
   #open = true;
   #error: Error | undefined;
@@ -172,7 +174,10 @@ export class SocketTransport implements Transport {
 
   /** Send bytes. The chunk is borrowed: when this returns true it may be reused at once; when false, after `drained`. */
   writeBytes(chunk: Buffer): boolean {
-    if (isStable(chunk) && (chunk.length > TEXT_CHUNK_BYTES || this.#gatheredBytes > 0)) return this.#gather(chunk);
+    if (chunk.length > TEXT_CHUNK_BYTES || this.#gatheredBytes > 0) {
+      const block = Block.of(chunk);
+      if (block !== undefined) return this.#gather(chunk, block);
+    }
     if (chunk.length <= TEXT_CHUNK_BYTES) return this.write(latin1(chunk, 0, chunk.length));
     return this.#writeNow(chunk);
   }
@@ -192,29 +197,12 @@ export class SocketTransport implements Transport {
   flush(): void {
     this.#isDirty = false;
     const text = this.#text;
-    const gathered = this.#gathered;
     this.#text = '';
-    if (this.#gatheredBytes > 0) {
-      this.#gathered = [];
-      this.#gatheredBytes = 0;
-    }
-    if (!this.#open) return;
-    const socket = this.#socket as Socket;
-    if (text !== '') {
+    if (this.#gatheredBytes > 0) this.#flushGathered(text);
+    else if (text !== '' && this.#open) {
       this.bytesWritten += text.length;
-      if (gathered.length === 0) {
-        socket.write(text, 'latin1');
-        return;
-      }
+      (this.#socket as Socket).write(text, 'latin1');
     }
-    if (gathered.length === 0) return;
-    socket.cork();
-    if (text !== '') socket.write(text, 'latin1');
-    for (const bytes of gathered) {
-      this.bytesWritten += bytes.length;
-      socket.write(bytes);
-    }
-    socket.uncork();
   }
 
   /** Stop reading; the kernel's window then holds the peer back. */
@@ -304,12 +292,41 @@ export class SocketTransport implements Transport {
     return this.#settle(socket.writableLength === 0);
   }
 
+  #flushGathered(text: string): void {
+    const gathered = this.#gathered;
+    const blocks = this.#blocks;
+    this.#gathered = [];
+    this.#gatheredBytes = 0;
+    this.#blocks = [];
+    const socket = this.#socket as Socket;
+    if (this.#open) {
+      this.bytesWritten += text.length;
+      socket.cork();
+      if (text !== '') socket.write(text, 'latin1');
+      for (const bytes of gathered) {
+        this.bytesWritten += bytes.length;
+        socket.write(bytes);
+      }
+      socket.uncork();
+    }
+    const sent = (): void => {
+      for (const block of blocks) block.sent();
+    };
+    if (!this.#open || socket.writableLength === 0) sent();
+    else socket.write(EMPTY, sent);
+  }
+
   /** Pieces that lie one after the other in memory become one. */
-  #gather(chunk: Buffer): boolean {
+  #gather(chunk: Buffer, block: Block): boolean {
+    if (!this.#open) return true;
     const last = this.#gathered.at(-1);
     if (last !== undefined && last.buffer === chunk.buffer && last.byteOffset + last.length === chunk.byteOffset) {
       this.#gathered[this.#gathered.length - 1] = Buffer.from(last.buffer, last.byteOffset, last.length + chunk.length);
-    } else this.#gathered.push(chunk);
+    } else {
+      block.keep();
+      this.#blocks.push(block);
+      this.#gathered.push(chunk);
+    }
     this.#gatheredBytes += chunk.length;
     if (this.#gatheredBytes >= GATHERED_BYTES_MAX) this.flush();
     else this.#markDirty(true);
@@ -318,6 +335,8 @@ export class SocketTransport implements Transport {
 
   #forget(): void {
     this.#text = '';
+    for (const block of this.#blocks) block.sent();
+    this.#blocks = [];
     this.#gathered = [];
     this.#gatheredBytes = 0;
   }
