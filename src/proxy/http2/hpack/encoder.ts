@@ -45,7 +45,7 @@ export class HpackEncoder {
   begin(): void {
     this.#at = 0;
     if (this.#buffer.length > KEPT_BUFFER_BYTES_MAX) this.surrender();
-    if (this.#nextSize !== this.#table.maxSize || this.#smallestSize < this.#nextSize) this.#writeSize();
+    if (this.#nextSize !== this.#table.maxSize || this.#smallestSize < this.#table.maxSize) this.#writeSize();
   }
 
   /**
@@ -88,7 +88,7 @@ export class HpackEncoder {
 
   #writeSize(): void {
     this.#reserve(INTEGER_OCTETS_MAX * 2);
-    if (this.#smallestSize < this.#nextSize) {
+    if (this.#smallestSize < Math.min(this.#nextSize, this.#table.maxSize)) {
       this.#table.resize(this.#smallestSize);
       this.#integer(0x20, 0x1f, this.#smallestSize);
     }

@@ -123,6 +123,21 @@ describe('RFC 7541 Appendix C', () => {
     expect(decode(decoder(1337), '3f9a0a')).toEqual([]);
   });
 
+  it.each([
+    ['made smaller', [100], '3f45'],
+    ['made smaller, and larger again', [100, 4096], '3f453fe11f'],
+    ['made smaller twice', [100, 50], '3f13'],
+    ['made larger than it may be here', [8192], ''],
+    ['left as it is', [4096], ''],
+  ] as const)('§4.2: a block says that the table was %s', (_, sizes, updates) => {
+    const one = encoder();
+    for (const size of sizes) one.setMaxTableSize(size);
+    expect(encode(one, [[':method', 'GET']]).toString('hex')).toBe(`${updates}82`);
+    expect(encode(one, [[':method', 'GET']]).toString('hex')).toBe('82');
+    one.setMaxTableSize(4096);
+    expect(encode(one, [[':method', 'GET']]).toString('hex')).toBe((sizes.at(-1) ?? 0) < 4096 ? '3fe11f82' : '82');
+  });
+
   it('is written as the RFC writes its Huffman-coded requests', () => {
     const one = encoder();
     expect(encode(one, FIRST_REQUEST).toString('hex')).toBe((C4[0]?.block ?? '').replaceAll(' ', ''));
