@@ -169,6 +169,11 @@ class Newcomer implements TransportOwner, OpaqueObserver {
 
   #becomeOpaque(first?: Buffer): void {
     this.#settle();
+    // A policy may be about the server name, which was not known when the upstream was dialled.
+    if (this.#session !== undefined && this.#connection.serverName !== '' && !this.#handler.mayBeOpaque(this.#connection)) {
+      this.#session.abandon();
+      this.#session = undefined;
+    }
     const session = this.#session ?? this.#handler.opaque(this.#connection, this);
     this.#session = session;
     const kept = first ?? this.#gathered;

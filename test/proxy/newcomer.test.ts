@@ -1,5 +1,6 @@
 import { duplexPair } from 'node:stream';
 import type { Duplex } from 'node:stream';
+import { connect as tlsConnect } from 'node:tls';
 import { describe, expect, it } from 'vitest';
 import { FakeClock } from '../../src/core/clock.ts';
 import { MeshError } from '../../src/core/errors.ts';
@@ -40,7 +41,7 @@ class Bench implements OpaqueDialer, ConnectionHandler {
 
   constructor(protocol: Protocol, { refused, opaqueAllowed = true }: { readonly refused?: MeshError; readonly opaqueAllowed?: boolean } = {}) {
     this.#refused = refused;
-    this.#opaqueAllowed = opaqueAllowed;
+    this.opaqueAllowed = opaqueAllowed;
     this.#protocol = protocol;
     const [ours, theirs] = duplexPair({ allowHalfOpen: true });
     this.client = theirs;
@@ -71,7 +72,7 @@ class Bench implements OpaqueDialer, ConnectionHandler {
   }
 
   readonly #refused: MeshError | undefined;
-  readonly #opaqueAllowed: boolean;
+  opaqueAllowed: boolean;
 
   fault(): MeshError | undefined {
     return this.#refused;
@@ -87,7 +88,7 @@ class Bench implements OpaqueDialer, ConnectionHandler {
   }
 
   mayBeOpaque(): boolean {
-    return this.#opaqueAllowed;
+    return this.opaqueAllowed;
   }
 
   protocol(): Protocol {
@@ -218,6 +219,16 @@ describe('a connection that policies are against', () => {
     bench.client.write('GET / HTTP/1.1\r\n');
     await bench.settle();
     expect(bench.log).toEqual(['http:GET / HTTP/1.1\r\n']);
+  });
+
+  it('because of its server name, is judged anew once the name is known', async () => {
+    const bench = new Bench('sniff');
+    bench.clock.advance(DETECT_SILENCE_MS);
+    bench.opaqueAllowed = false;
+    tlsConnect({ socket: bench.client, servername: 'secret.example.com' }).on('error', () => undefined);
+    await bench.settle();
+    // The early upstream is given up, and the connection asked for again, by its name.
+    expect(bench.log).toEqual(['dial', 'cancel', 'dial secret.example.com']);
   });
 
   it('is watched for as long as it lasts', async () => {
