@@ -128,16 +128,18 @@ function checkWildcard(name: AttributeName, value: string, path: Path, report: R
   }
 }
 
+/** What rules do of which a condition is ignored: more than was meant. */
+const WIDER: Readonly<Record<string, string>> = { DENY: 'denies', AUDIT: 'audits', CUSTOM: 'asks its provider about' };
+
 /** What the rule becomes for opaque connections, and what CUSTOM may not ask. */
 function checkUses(used: readonly Use[], rule: RuleSpec, action: string, path: Path, report: Report): void {
-  if (action === 'CUSTOM') {
-    for (const use of used) if (isFromToken(use.name)) report.error(use.path, 'action CUSTOM comes before tokens are read, and cannot ask for what they prove', 'ask for it in a policy of another action');
-  }
-  if (action !== 'DENY' && action !== 'AUDIT') return;
+  const early = action === 'CUSTOM' ? used.filter(({ name }) => isFromToken(name)) : [];
+  for (const use of early) report.error(use.path, 'action CUSTOM comes before tokens are read, and cannot ask for what they prove', 'ask for it in a policy of another action');
+  const verb = WIDER[action];
+  if (verb === undefined || early.length > 0) return;
   const ignored = used.find(({ name }) => isHttpOnly(name));
   // With a port the author has said which traffic is meant.
   if (ignored === undefined || used.some(({ name }) => name === 'destination.port')) return;
-  const verb = action === 'DENY' ? 'denies' : 'audits';
   const rest = used.some(({ name }) => !isHttpOnly(name)) ? 'whatever else it matches' : 'all of them';
   report.warning(rule.to === undefined ? path : ignored.path, `only HTTP has this attribute; on TCP ports of the workload it is ignored, so the rule ${verb} ${rest}`, 'name the HTTP ports in operation.ports', 'IST0167');
 }
