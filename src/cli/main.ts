@@ -1,4 +1,6 @@
 /** The command `orlop`. Each sub-command is loaded when it is asked for, so that none pays for the others. */
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { Command, CommanderError } from 'commander';
 
 const EX_USAGE = 64;
@@ -17,11 +19,15 @@ const COMMANDS: readonly (readonly [name: string, summary: string, load: () => P
 ];
 
 async function main(argv: readonly string[]): Promise<void> {
-  const program = new Command('orlop').description('A service mesh for Kubernetes without sidecars.').showHelpAfterError('(add --help for the options)');
+  const program = new Command('orlop').description('A service mesh for Kubernetes without sidecars.').version(version()).showHelpAfterError('(add --help for the options)');
   const wanted = argv.find((word) => !word.startsWith('-'));
   for (const [name, summary, load] of COMMANDS) program.addCommand(name === wanted ? await load() : new Command(name).description(summary));
   exitByUsage(program);
   await program.parseAsync(argv, { from: 'user' });
+}
+
+function version(): string {
+  return (JSON.parse(readFileSync(join(import.meta.dirname, '../../package.json'), 'utf8')) as { version: string }).version;
 }
 
 /** A wrong command line ends with 64 (sysexits.h), for every sub-command alike. */

@@ -21,9 +21,9 @@ export class DnsServer {
   readonly #udp: Datagrams;
   readonly #tcp: Server;
   readonly #connections = new Set<Socket>();
-  readonly #zone: () => Zone;
+  readonly #zone: () => Pick<Zone, 'answer'>;
 
-  private constructor(udp: Datagrams, zone: () => Zone) {
+  private constructor(udp: Datagrams, zone: () => Pick<Zone, 'answer'>) {
     this.#udp = udp;
     this.#zone = zone;
     this.#tcp = createServer((socket) => {
@@ -32,7 +32,7 @@ export class DnsServer {
   }
 
   /** Serve on `address` inside the namespace at `netnsPath`; `zone` is asked for each question. */
-  static async start(options: { netnsPath: string; address: string; zone: () => Zone }): Promise<DnsServer> {
+  static async start(options: { netnsPath: string; address: string; zone: () => Pick<Zone, 'answer'> }): Promise<DnsServer> {
     using netns = Netns.open(options.netnsPath);
     const ready = Promise.withResolvers<undefined>();
     // With a lookup that answers at once, dgram makes and binds its socket before bind() returns, inside the bracket.
