@@ -15,7 +15,9 @@ import { systemRandom } from '../core/random.ts';
 import { certificateRoutes } from './certificate-routes.ts';
 import { Certificates } from './certificates.ts';
 import type { CaAddress } from './certificates.ts';
-import { ConfigDir } from '../kube/config-dir.ts';
+import type { ConfigSource } from '../kube/config-source.ts';
+import { openConfig } from '../kube/open-config.ts';
+import type { ConfigPlace } from '../kube/open-config.ts';
 import { DEFAULT_MESH_CONFIG } from '../mesh/snapshot.ts';
 import type { Snapshot } from '../mesh/snapshot.ts';
 import { openRedirector } from '../redirect/detect.ts';
@@ -30,11 +32,12 @@ import { Enrolment } from './enrolment.ts';
 import { anywhere, notTheNode } from './fetch-guard.ts';
 import { fetchKeys } from './jwks-fetch.ts';
 import { Jwks } from './jwks.ts';
+import { PodNamespaces } from './pod-namespaces.ts';
 import { policyRoutes } from './policy-routes.ts';
 import { Workers } from './workers.ts';
 
 export interface AgentOptions {
-  readonly config: string;
+  readonly config: ConfigPlace;
   readonly node: string;
   readonly runDirectory: string;
   readonly redirect: RedirectMode;
@@ -64,7 +67,7 @@ export class Agent {
   readonly #options: AgentOptions;
   readonly #log: Logger;
   readonly #metrics: NodeMetrics;
-  readonly #config: ConfigDir;
+  readonly #config: ConfigSource;
   readonly #redirector: Redirector;
   readonly #reconciler: Reconciler;
   readonly #workers: Workers;
@@ -79,7 +82,7 @@ export class Agent {
   readonly #startedMs = performance.now();
   #stopping = false;
 
-  private constructor(options: AgentOptions, config: ConfigDir, certificates: Certificates, log: Logger) {
+  private constructor(options: AgentOptions, config: ConfigSource, certificates: Certificates, log: Logger) {
     this.#options = options;
     this.#log = log;
     this.#certificates = certificates;
@@ -114,7 +117,16 @@ export class Agent {
       },
     });
     certificates.tell(this.#workers);
-    this.#enrolment = new Enrolment(options.node, redirector, this.#workers, certificates, log, (pending) => this.#sweep(pending));
+    this.#enrolment = new Enrolment({
+      node: options.node,
+      redirector,
+      workers: this.#workers,
+      certificates,
+      // In a directory, pods are as somebody wrote them, and the annotation is the only word there is.
+      namespaces: 'directory' in options.config ? undefined : new PodNamespaces(),
+      log,
+      onApplied: (pending) => this.#sweep(pending),
+    });
     this.#reconciler = new Reconciler(redirector, {
       onDrift: (drifts) => {
         this.#metrics.driftRepaired(drifts.length);
@@ -130,8 +142,8 @@ export class Agent {
     selfTest();
     // Others may pass through to the workload socket; the admin socket is for root alone.
     mkdirSync(options.runDirectory, { recursive: true, mode: 0o711 });
-    const config = new ConfigDir(options.config, log);
     const { ca, certificateLifetimeMs: lifetimeMs, runDirectory } = options;
+    const config = await openConfig(options.config, { node: options.node, savedPath: join(runDirectory, 'objects.gz'), log });
     const { trustDomain } = config.snapshot.get()?.mesh ?? DEFAULT_MESH_CONFIG;
     const agent = new Agent(options, config, await Certificates.open({ ca, trustDomain, lifetimeMs, runDirectory, log }), log);
     await agent.#serve();
@@ -172,7 +184,8 @@ export class Agent {
     if (this.#stopping) return;
     this.#digests.clear();
     this.#digests.set(snapshot.version, this.#config.digest);
-    this.#workers.apply(snapshot);
+    // What objects fall back to is a matter of this thread, and the larger half of a snapshot.
+    this.#workers.apply({ ...snapshot, objects: {} });
     this.#enrolment.apply(snapshot);
     this.#metrics.configured(snapshot, this.#enrolment.enrolled);
   }
@@ -186,13 +199,14 @@ export class Agent {
     if (this.#swept || snapshot === undefined || (pending > 0 && performance.now() - this.#startedMs < SWEEP_DEADLINE_MS)) return;
     this.#swept = true;
     const unenrolled = snapshot.workloads.filter(({ node, enrolled }) => node === this.#options.node && !enrolled);
-    this.#redirector.removeLeftovers(unenrolled.flatMap(({ netnsPath }) => (netnsPath === undefined ? [] : [netnsPath])));
+    this.#redirector.removeLeftovers(this.#enrolment.namespacesOf(unenrolled));
   }
 
   async #serve(): Promise<void> {
     const { metricsPort, readyPort, runDirectory } = this.#options;
     const metrics = async (): Promise<{ type: string; body: string }> => {
       this.#metrics.certified(this.#certificates.states());
+      this.#metrics.followed(this.#config.stale === undefined);
       return { type: this.#metrics.contentType, body: await this.#metrics.render(await this.#workers.collect()) };
     };
     this.#servers.push(
@@ -221,7 +235,9 @@ export class Agent {
 
   #readiness(): { status: number; body: string } {
     const why = this.#notReady();
-    return why === undefined ? { status: 200, body: 'ready\n' } : { status: 503, body: `not ready: ${why}\n` };
+    if (why !== undefined) return { status: 503, body: `not ready: ${why}\n` };
+    const { stale } = this.#config;
+    return { status: 200, body: stale === undefined ? 'ready\n' : `ready, but degraded: ${stale}\n` };
   }
 
   #notReady(): string | undefined {

@@ -12,9 +12,12 @@ import { closeListeners, openListeners } from '../redirect/listeners.ts';
 import type { PodListeners, Redirector } from '../redirect/redirector.ts';
 import { Netns } from '../sys/netns.ts';
 import type { Certificates } from './certificates.ts';
+import type { PodNamespaces } from './pod-namespaces.ts';
 import type { Workers } from './workers.ts';
 
 const RETRY_MS = 1_000;
+/** How often pods are looked at for a sandbox that was made anew, where namespaces are found by processes. */
+const MOVED_MS = 5_000;
 /** Phases of a pod whose processes have ended: there is nothing left to capture. */
 const ENDED = new Set(['Succeeded', 'Failed']);
 
@@ -31,41 +34,59 @@ export interface PodState {
   readonly reason: string;
 }
 
+export interface EnrolmentOptions {
+  readonly node: string;
+  readonly redirector: Redirector;
+  readonly workers: Workers;
+  readonly certificates: Certificates;
+  /** Undefined: pods' annotations say where their namespaces are, and a pod without one is left out. */
+  readonly namespaces: PodNamespaces | undefined;
+  readonly log: Logger;
+  /** A snapshot has been brought in line, but for so many pods that are tried again. */
+  readonly onApplied: (pending: number) => void;
+}
+
 export class Enrolment {
   readonly #node: string;
   readonly #redirector: Redirector;
   readonly #workers: Workers;
   readonly #certificates: Certificates;
+  readonly #namespaces: PodNamespaces | undefined;
   readonly #log: Logger;
   readonly #onApplied: (pending: number) => void;
   readonly #members = new Map<string, Member>();
   readonly #failures = new Map<string, string>();
+  /** Pods without a process, and so without anything to capture. */
+  readonly #absent = new Map<string, string>();
+  #moved: NodeJS.Timeout | undefined;
   #snapshot: Snapshot | undefined;
   #retry: NodeJS.Timeout | undefined;
 
-  /** `onApplied`: a snapshot has been brought in line, but for so many pods that are tried again. */
-  constructor(node: string, redirector: Redirector, workers: Workers, certificates: Certificates, log: Logger, onApplied: (pending: number) => void) {
+  constructor({ node, redirector, workers, certificates, namespaces, log, onApplied }: EnrolmentOptions) {
     this.#node = node;
     this.#redirector = redirector;
     this.#workers = workers;
     this.#certificates = certificates;
+    this.#namespaces = namespaces;
     this.#log = log;
     this.#onApplied = onApplied;
+    if (namespaces !== undefined) this.#moved = setInterval(() => this.#rejoinMoved(namespaces), MOVED_MS).unref();
   }
 
   /** Bring the set of enrolled pods in line with a snapshot that the workers have already been given. */
   apply(snapshot: Snapshot): void {
     this.#snapshot = snapshot;
     clearTimeout(this.#retry);
-    const wanted = new Map(snapshot.workloads.filter((workload) => this.#takesPart(workload)).map((workload) => [workload.id, workload]));
+    const wanted = new Map(this.#located(snapshot.workloads.filter((workload) => this.#takesPart(workload))).map((workload) => [workload.id, workload]));
     for (const [id, member] of this.#members) {
       const workload = wanted.get(id);
       if (workload === undefined || keyOf(workload, this.#identityOf(workload)) !== member.key) this.#leave(id);
     }
     for (const id of this.#failures.keys()) if (!wanted.has(id)) this.#failures.delete(id);
     for (const workload of wanted.values()) if (!this.#members.has(workload.id)) this.#join(workload);
-    if (this.#failures.size > 0) this.#retry = setTimeout(() => this.apply(snapshot), RETRY_MS).unref();
+    if (this.#failures.size + this.#absent.size > 0) this.#retry = setTimeout(() => this.apply(snapshot), RETRY_MS).unref();
     this.#onApplied(this.#failures.size);
+    this.#namespaces?.releaseAllBut(wanted);
   }
 
   /** Pods that should be enrolled and are not yet, with the reason. */
@@ -83,7 +104,8 @@ export class Enrolment {
       const { id } = workload;
       if (this.#members.has(id)) return { id, state: 'enrolled', reason: workload.enrolReason };
       const failure = this.#failures.get(id);
-      return failure === undefined ? { id, state: 'not enrolled', reason: workload.enrolReason } : { id, state: 'failed', reason: failure };
+      if (failure !== undefined) return { id, state: 'failed', reason: failure };
+      return { id, state: 'not enrolled', reason: this.#absent.get(id) ?? workload.enrolReason };
     });
   }
 
@@ -96,18 +118,57 @@ export class Enrolment {
     if (snapshot !== undefined) this.#retry ??= setTimeout(() => this.apply(snapshot), RETRY_MS).unref();
   }
 
+  /** The network namespaces of these pods, as far as they are found; for the length of the call. */
+  namespacesOf(workloads: readonly Workload[]): string[] {
+    const located = this.#namespaces?.locate(workloads.filter(({ netnsPath, hostNetwork, addresses }) => netnsPath === undefined && !hostNetwork && addresses.length > 0));
+    return workloads.flatMap(({ id, netnsPath }) => {
+      const found = located?.get(id);
+      return netnsPath ?? (found !== undefined && 'path' in found ? found.path : []);
+    });
+  }
+
   /** Close the main thread's copies of all listening sockets. */
   closeListeners(): void {
+    clearInterval(this.#moved);
     for (const { listeners } of this.#members.values()) closeListeners(listeners);
     this.#members.clear();
   }
 
   #takesPart(workload: Workload): boolean {
-    return workload.node === this.#node && workload.enrolled && workload.netnsPath !== undefined && !ENDED.has(workload.phase) && workload.addresses.length > 0;
+    const { node, enrolled, netnsPath, phase, addresses } = workload;
+    return node === this.#node && enrolled && (netnsPath !== undefined || this.#namespaces !== undefined) && !ENDED.has(phase) && addresses.length > 0;
+  }
+
+  /** With their network namespaces; those without a process are left out until they have one. */
+  #located(workloads: readonly Workload[]): Workload[] {
+    this.#absent.clear();
+    const located = this.#namespaces?.locate(workloads.filter(({ netnsPath }) => netnsPath === undefined));
+    return workloads.flatMap((workload) => {
+      const found = located?.get(workload.id);
+      if (found === undefined) return [workload];
+      if ('path' in found) return [{ ...workload, netnsPath: found.path }];
+      if (found.absent) {
+        this.#absent.set(workload.id, found.reason);
+        return [];
+      }
+      this.#fail(workload.id, found.reason);
+      return [workload];
+    });
+  }
+
+  #rejoinMoved(namespaces: PodNamespaces): void {
+    const moved = namespaces.releaseMoved([...this.#members.values()].map(({ workload }) => workload));
+    for (const id of moved) {
+      this.#log.info({ pod: id }, 'the pod has a new sandbox; it is enrolled anew');
+      this.#leave(id);
+    }
+    if (moved.length > 0 && this.#snapshot !== undefined) this.apply(this.#snapshot);
   }
 
   #join(workload: Workload): void {
-    const { id, netnsPath = '' } = workload;
+    const { id, netnsPath } = workload;
+    // Why it has none has been told.
+    if (netnsPath === undefined) return;
     let listeners: PodListeners | undefined;
     try {
       if (!existsSync(netnsPath)) throw new Error(`its network namespace ${netnsPath} does not exist`);
@@ -124,10 +185,13 @@ export class Enrolment {
     } catch (error) {
       this.#certificates.release(id);
       if (listeners !== undefined) closeListeners(listeners);
-      const reason = error instanceof Error ? error.message : String(error);
-      if (this.#failures.get(id) !== reason) this.#log.error({ pod: id, reason }, 'pod could not be enrolled; tried again every second');
-      this.#failures.set(id, reason);
+      this.#fail(id, error instanceof Error ? error.message : String(error));
     }
+  }
+
+  #fail(id: string, reason: string): void {
+    if (this.#failures.get(id) !== reason) this.#log.error({ pod: id, reason }, 'pod could not be enrolled; tried again every second');
+    this.#failures.set(id, reason);
   }
 
   #identityOf({ namespace, serviceAccount }: Workload): string {

@@ -1,10 +1,10 @@
 /** `orlop agent`: one node's control and data plane. */
-import { existsSync, statSync } from 'node:fs';
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { Agent } from '../agent/agent.ts';
 import type { CaAddress } from '../agent/certificates.ts';
 import type { LogLevel } from '../core/log-level.ts';
 import type { RedirectMode } from '../redirect/detect.ts';
+import { configPlace } from './config-place.ts';
 import { duration, port } from './values.ts';
 
 /** sysexits.h: the command line is wrong; something the agent needs is not there. */
@@ -15,7 +15,8 @@ const DAY_MS = 86_400_000;
 const CA_SERVER_NAME = 'orlop-control.orlop-system.svc';
 
 interface Flags {
-  config: string;
+  config?: string;
+  kubeconfig?: string;
   node: string;
   runDir: string;
   redirect: RedirectMode;
@@ -36,7 +37,8 @@ interface Flags {
 export function agentCommand(): Command {
   return new Command('agent')
     .description('capture and carry the traffic of this node\'s pods')
-    .requiredOption('--config <dir>', 'directory of Kubernetes and Istio YAML, followed live')
+    .option('--config <dir>', 'directory of Kubernetes and Istio YAML, followed live, instead of a cluster')
+    .option('--kubeconfig <file>', 'how to reach the cluster (default: as the service account of the agent\'s pod)')
     .requiredOption('--node <name>', 'this node, as in the pods\' spec.nodeName')
     .option('--run-dir <dir>', 'where the admin socket goes', '/run/orlop')
     .addOption(new Option('--redirect <how>', 'how traffic is captured').choices(['auto', 'iptables', 'ebpf']).default('auto'))
@@ -58,8 +60,9 @@ export function agentCommand(): Command {
 }
 
 async function run(flags: Flags): Promise<void> {
-  if (!existsSync(flags.config) || !statSync(flags.config).isDirectory()) {
-    fail(EX_USAGE, `--config ${flags.config} is not a directory; give one with Kubernetes and Istio YAML files`);
+  const config = configPlace(flags);
+  if (typeof config === 'string') {
+    fail(EX_USAGE, config);
     return;
   }
   if (flags.caAddress !== undefined && (flags.caRoots === undefined || flags.caToken === undefined)) {
@@ -69,7 +72,7 @@ async function run(flags: Flags): Promise<void> {
   let agent: Agent;
   try {
     agent = await Agent.start({
-      config: flags.config,
+      config,
       node: flags.node,
       runDirectory: flags.runDir,
       redirect: flags.redirect,

@@ -33,6 +33,7 @@ export class NodeMetrics {
   readonly #pods: Gauge;
   readonly #version: Gauge;
   readonly #problems: Gauge<'severity'>;
+  readonly #followed: Gauge;
   readonly #certificates: Gauge<'state'>;
   readonly #certificateExpiry: Gauge<'identity'>;
 
@@ -45,6 +46,7 @@ export class NodeMetrics {
     this.#pods = new Gauge({ name: 'orlop_enrolled_pods', help: 'Pods of this node that take part in the mesh', registers });
     this.#version = new Gauge({ name: 'orlop_config_version', help: 'Version of the configuration in force', registers });
     this.#problems = new Gauge({ name: 'orlop_config_problems', help: 'Problems of the configuration', labelNames: ['severity'], registers });
+    this.#followed = new Gauge({ name: 'orlop_config_followed', help: 'Whether the source of the configuration is being followed (1), or what was known before is in force (0)', registers });
     this.#certificates = new Gauge({ name: 'orlop_certificates', help: 'Identities of this node, by the state of their certificates', labelNames: ['state'], registers });
     this.#certificateExpiry = new Gauge({ name: 'orlop_certificate_expiry_timestamp_seconds', help: 'When the certificate of an identity expires', labelNames: ['identity'], registers });
     this.#add('orlop_local_replies_total', 'Exchanges that the agent itself ended, by reason', 'counter', () => this.#localReplies());
@@ -74,6 +76,10 @@ export class NodeMetrics {
     for (const severity of ['error', 'warning', 'info'] as const) {
       this.#problems.set({ severity }, snapshot.problems.filter((problem) => problem.severity === severity).length);
     }
+  }
+
+  followed(isFollowed: boolean): void {
+    this.#followed.set(isFollowed ? 1 : 0);
   }
 
   /** Every identity of this node, as its issuer has it now. */

@@ -12,7 +12,10 @@ function orlop(...argv: readonly string[]): { status: number | null; stderr: str
 
 describe('a wrong command line', () => {
   it.each([
-    [['agent'], 64, /--config <dir>/],
+    [['agent'], 64, /--node <name>/],
+    [['agent', '--node', 'n'], 64, /no service account .* give --config .*, or --kubeconfig/],
+    [['agent', '--node', 'n', '--kubeconfig', '/nowhere'], 64, /--kubeconfig \/nowhere does not exist/],
+    [['agent', '--node', 'n', '--kubeconfig', '/tmp', '--config', '/tmp'], 64, /exclude each other/],
     [['agent', '--config', '/nowhere', '--node', 'n'], 64, /--config \/nowhere is not a directory/],
     [['agent', '--config', '/tmp', '--node', 'n', '--redirect', 'magic'], 64, /auto, iptables, ebpf/],
     [['agent', '--config', '/tmp', '--node', 'n', '--concurrency', '0'], 64, /whole number from 1 to 256/],
