@@ -40,6 +40,11 @@ export class Attestor {
     this.#known.delete(id);
   }
 
+  /** Is what was found of a caller still so? */
+  isEnrolled({ podId, identity }: AttestedPod): boolean {
+    return this.#known.get(podId)?.pod.identity === identity;
+  }
+
   identify({ credentials, namespace }: Peer): Attestation {
     if (credentials.pid === 0) return { reason: 'its process is not visible from the agent\'s PID namespace; the agent needs hostPID' };
     if (namespace === undefined) return { reason: 'its process has ended' };

@@ -4,10 +4,9 @@
  */
 import { join } from 'node:path';
 import { Authority } from '../certs/authority.ts';
-import { CaClient } from '../certs/ca-client.ts';
+import type { CaClient } from '../certs/ca-client.ts';
 import { MemoryCaStore } from '../certs/ca-state.ts';
 import type { WorkloadCertificate } from '../certs/certificate.ts';
-import type { CertificateAuthority } from '../certs/certificate-authority.ts';
 import { Issuer } from '../certs/issuer.ts';
 import type { IdentityState } from '../certs/issuer.ts';
 import { systemClock } from '../core/clock.ts';
@@ -56,10 +55,10 @@ export class Certificates {
   readonly #pods = new Map<string, AttestablePod>();
   #workers: CertificateHolders | undefined;
 
-  private constructor(issuer: Issuer, ca: CertificateAuthority, socket: WorkloadSocket) {
+  private constructor(issuer: Issuer, ca: Authority | CaClient, socket: WorkloadSocket) {
     this.#issuer = issuer;
     this.#authority = ca instanceof Authority ? ca : undefined;
-    this.#client = ca instanceof CaClient ? ca : undefined;
+    this.#client = ca instanceof Authority ? undefined : ca;
     this.#socket = socket;
     issuer.follow((certificate) => this.#workers?.certify(certificate));
   }
@@ -112,8 +111,12 @@ export class Certificates {
   }
 }
 
-async function authorityOf({ ca, trustDomain, lifetimeMs, log }: CertificatesOptions): Promise<CertificateAuthority> {
-  if (ca !== undefined) return new CaClient({ ...ca, clock: systemClock });
+async function authorityOf({ ca, trustDomain, lifetimeMs, log }: CertificatesOptions): Promise<Authority | CaClient> {
+  if (ca !== undefined) {
+    // With gRPC, which an agent that is its own CA does without.
+    const { CaClient: Client } = await import('../certs/ca-client.ts');
+    return new Client({ ...ca, clock: systemClock });
+  }
   return Authority.open({
     trustDomain,
     lifetimes: { leafMs: lifetimeMs, intermediateMs: OWN_INTERMEDIATE_MS, rootMs: OWN_ROOT_MS },

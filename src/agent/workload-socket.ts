@@ -8,9 +8,8 @@ import { createServer } from 'node:net';
 import type { Server, Socket } from 'node:net';
 import { join } from 'node:path';
 import { Notices } from '../certs/workload-api/notices.ts';
-import { PodServer } from '../certs/workload-api/pod-server.ts';
 import type { AttestedPod, ServingOptions } from '../certs/workload-api/pod-server.ts';
-import { StrangerServer } from '../certs/workload-api/stranger-server.ts';
+import type { WorkloadServers } from '../certs/workload-api/workload-servers.ts';
 import { peerCredentials, peerNamespace } from '../sys/peer.ts';
 import { Attestor } from './attestor.ts';
 import type { AttestablePod, Peer } from './attestor.ts';
@@ -19,9 +18,9 @@ export class WorkloadSocket {
   readonly path: string;
   readonly #options: ServingOptions;
   readonly #attestor = new Attestor();
-  /** Of the pods that have asked for anything. */
-  readonly #servers = new Map<string, PodServer>();
-  readonly #strangers = new StrangerServer();
+  /** Loaded when somebody asks first. */
+  #servers: Promise<WorkloadServers> | undefined;
+  #closed = false;
   readonly #notices: Notices;
   readonly #listener: Server;
   #inode = -1;
@@ -63,16 +62,15 @@ export class WorkloadSocket {
   /** The pod is no longer one of the mesh: its streams end, and it is a stranger. */
   release(id: string): void {
     this.#attestor.release(id);
-    this.#servers.get(id)?.close('the pod has left the mesh');
-    this.#servers.delete(id);
+    void this.#servers?.then((servers) => servers.release(id));
   }
 
   /** End what is open. The socket goes, unless the next agent's has its place by now. */
   close(): void {
     this.#listener.close();
     if (statSync(this.path, { throwIfNoEntry: false })?.ino === this.#inode) rmSync(this.path);
-    for (const server of this.#servers.values()) server.close('the agent is ending');
-    this.#strangers.close();
+    this.#closed = true;
+    void this.#servers?.then((servers) => servers.close());
   }
 
   #accept(connection: Socket): void {
@@ -87,20 +85,28 @@ export class WorkloadSocket {
     }
     const attested = this.#attestor.identify(peer);
     if ('podId' in attested) {
-      this.#serverOf(attested).take(connection);
+      void this.#serve(connection, attested);
       return;
     }
     const { pid, uid } = peer.credentials;
     this.#notices.once(`${attested.reason} ${peer.namespace?.inode} ${uid}`, () => {
       this.#options.log.warn({ pid, uid, netns: peer.namespace?.inode.toString(), reason: attested.reason }, 'caller of the workload socket refused');
     });
-    this.#strangers.take(connection);
+    void this.#serve(connection, undefined);
   }
 
-  #serverOf({ podId, identity }: AttestedPod): PodServer {
-    const server = this.#servers.get(podId) ?? new PodServer({ podId, identity }, this.#options);
-    this.#servers.set(podId, server);
-    return server;
+  async #serve(connection: Socket, pod: AttestedPod | undefined): Promise<void> {
+    const options = this.#options;
+    try {
+      this.#servers ??= import('../certs/workload-api/workload-servers.ts').then(({ WorkloadServers: Servers }) => new Servers(options));
+      const servers = await this.#servers;
+      // The pod may have left while the servers were loaded.
+      if (this.#closed || (pod !== undefined && !this.#attestor.isEnrolled(pod))) connection.destroy();
+      else servers.take(connection, pod);
+    } catch (error) {
+      options.log.error({ reason: String(error) }, 'the workload socket cannot serve');
+      connection.destroy();
+    }
   }
 }
 
