@@ -30,7 +30,6 @@ import { NodeMetrics } from '../telemetry/node-metrics.ts';
 import { adminRoutes } from './admin.ts';
 import { Enrolment } from './enrolment.ts';
 import { anywhere, notTheNode } from './fetch-guard.ts';
-import { fetchKeys } from './jwks-fetch.ts';
 import { Jwks } from './jwks.ts';
 import { PodNamespaces } from './pod-namespaces.ts';
 import { policyRoutes } from './policy-routes.ts';
@@ -96,7 +95,8 @@ export class Agent {
       clock: systemClock,
       random: systemRandom,
       log,
-      fetch: async (target, signal) => fetchKeys(target, { rule, signal }),
+      // With an HTTPS client, which an agent without such rules does without.
+      fetch: async (target, signal) => (await import('./jwks-fetch.ts')).fetchKeys(target, { rule, signal }),
       publish: (key, state) => this.#workers.publishJwks(key, state),
     });
     this.#workers = new Workers({

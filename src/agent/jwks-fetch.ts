@@ -8,6 +8,7 @@ import { parseKeySet } from '../proxy/jwt/public-key.ts';
 import type { PublicKey } from '../proxy/jwt/public-key.ts';
 import { guardedLookup, literalAddress } from './fetch-guard.ts';
 import type { AddressRule } from './fetch-guard.ts';
+import { placeOf } from './url-place.ts';
 
 export interface FetchOptions {
   readonly rule: AddressRule;
@@ -24,13 +25,6 @@ export async function fetchKeys(target: JwksTarget, options: FetchOptions): Prom
   if (keys === undefined) throw new Error(`${placeOf(uri)} is no JSON Web Key Set`);
   if (keys.length === 0) throw new Error(`${placeOf(uri)} has no public key for signatures of a supported algorithm`);
   return keys;
-}
-
-/** A URL as it may be logged: without what may be secret in it. */
-export function placeOf(url: string): string {
-  if (!URL.canParse(url)) return 'an address that is no URL';
-  const { origin, pathname } = new URL(url);
-  return `${origin}${pathname}`;
 }
 
 /** OpenID Connect Discovery 1.0 §4.3. */

@@ -9,7 +9,7 @@ import type { Logger } from '../core/log.ts';
 import type { Random } from '../core/random.ts';
 import type { JwksState, JwksTarget } from '../proxy/jwt/jwks-source.ts';
 import type { PublicKey } from '../proxy/jwt/public-key.ts';
-import { placeOf } from './jwks-fetch.ts';
+import { placeOf } from './url-place.ts';
 
 /** Nodes that started together do not ask together for ever: each waits up to a tenth less. */
 const JITTER = 0.1;
