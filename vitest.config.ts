@@ -9,7 +9,7 @@ export default defineConfig({
         test: {
           name: 'unit',
           include: ['test/**/*.test.ts'],
-          exclude: ['test/netns/**', 'test/lab/**', 'test/kube/**'],
+          exclude: ['test/netns/**', 'test/lab/**', 'test/kube/cluster/**'],
           // Against hanging, not against slowness: a machine may have other things to do.
           testTimeout: 60_000,
           hookTimeout: 60_000,
