@@ -3,10 +3,10 @@ SHELL := /bin/bash
 NODE := node_modules/.bin/node
 .DEFAULT_GOAL := help
 
-.PHONY: help setup demo test check bench build bpf clean
+.PHONY: help setup demo test test-kube kube-up kube-down check bench build bpf clean
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: ## install what Orlop needs (Debian packages, npm packages, BPF objects)
 	@scripts/setup.sh
@@ -20,6 +20,15 @@ demo: .setup-done build ## a mesh of two nodes with bookinfo, routed by Istio's 
 
 test: .setup-done build ## every test, with network namespaces and both backends (needs root)
 	@$(NODE) scripts/test.ts
+
+test-kube: .setup-done ## tests on a real Kubernetes of two nodes on this machine (needs root and Go; KEEP=1 leaves the cluster running)
+	@$(NODE) scripts/test.ts --project kube
+
+kube-up: .setup-done ## that cluster, to try things on (make kube-down removes it)
+	@$(NODE) test/kube/cluster/main.ts up
+
+kube-down: ## remove every such cluster
+	@$(NODE) test/kube/cluster/main.ts down
 
 check: .setup-done ## types, lint, dead code, layers
 	@node_modules/.bin/tsc --noEmit
