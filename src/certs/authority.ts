@@ -5,8 +5,8 @@
 import type { Clock, Timer } from '../core/clock.ts';
 import type { Logger } from '../core/log.ts';
 import { Watch } from '../core/watch.ts';
-import { activateNext, adoptGiven, bundleOf, introduceRoot } from './ca-state.ts';
-import type { CaRoot, CaSigner, CaState, CaStore, GivenCa } from './ca-state.ts';
+import { activateNext, adoptGiven, bundleOf, introduceRoot, StoreConflict } from './ca-state.ts';
+import type { CaRoot, CaSigner, CaState, CaStore, GivenCa, SharedCaStore } from './ca-state.ts';
 import { statusOf } from './ca-status.ts';
 import type { CaStatus } from './ca-status.ts';
 import type { CertificateAuthority, SignedCertificate, SigningRequest } from './certificate-authority.ts';
@@ -21,12 +21,15 @@ import type { Lifetimes, Step } from './rotation.ts';
 import { Signer } from './signer.ts';
 import type { JsonGeneralNames, PublicKeyType } from './x509.ts';
 
-/** Files that were given are looked at so often. */
+/** Files that were given, and stores that others write to, are looked at so often. */
 const REREAD_MS = 5_000;
 /** A step that failed is tried again after so long, then twice as long, and so on to the most. */
 const RETRY_MS = { first: 5_000, most: 300_000 };
 /** Timers of the event loop do not reach further than 24 days, and clocks are set: the longest sleep between two looks. */
 const SLEEP_MAX_MS = 3_600_000;
+
+/** Processes that start together make a CA each; all but one find that it has been made. */
+const OPEN_TRIES = 5;
 
 /** Well below the margin of a rotation (certs/rotation.ts). */
 const SAVE_MAX_MS = 5_000;
@@ -81,7 +84,7 @@ export class Authority implements CertificateAuthority {
     const problem = 'store' in keys ? lifetimesProblem(lifetimes) : undefined;
     if (problem !== undefined) throw new Error(problem);
     const given = 'given' in keys ? keys.given() : undefined;
-    const state = 'store' in keys ? await openOwnCa(keys.store, termsOf(options)) : adoptGiven(undefined, given as GivenCa, clock.wallMs(), lifetimes.leafMs);
+    const state = 'store' in keys ? await openShared(keys.store, termsOf(options)) : adoptGiven(undefined, given as GivenCa, clock.wallMs(), lifetimes.leafMs);
     const authority = new Authority(options, state, await openSigner(state.signer), given);
     await authority.settle();
     return authority;
@@ -106,6 +109,7 @@ export class Authority implements CertificateAuthority {
   /** Change the root or the intermediate now. Rejects when a change of the root is under way, or the CA does not make its own. */
   async rotate(what: 'root' | 'intermediate'): Promise<void> {
     if ('given' in this.#options.keys) throw new Error('the keys of this CA are given as files; replace the files to change them');
+    if (!this.#leads) throw new Error('another replica takes the steps of this CA; ask it');
     await this.#enqueue(async () => {
       if (what === 'root' && this.#state.next !== undefined) {
         throw new Error(`the root is being changed already; the new one signs from ${new Date(activationMs(this.#state)).toISOString()}`);
@@ -163,7 +167,8 @@ export class Authority implements CertificateAuthority {
     if (this.#closed) return;
     const { clock, keys, lifetimes } = this.#options;
     const untilNextMs = nextStep(this.#state, lifetimes).dueMs - clock.wallMs();
-    this.#wakeAfter(Math.min('given' in keys ? REREAD_MS : SLEEP_MAX_MS, Math.max(0, untilNextMs)));
+    const reread = 'given' in keys || sharedStore(keys.store) !== undefined;
+    this.#wakeAfter(Math.min(reread ? REREAD_MS : SLEEP_MAX_MS, this.#leads ? Math.max(0, untilNextMs) : REREAD_MS));
   }
 
   #wakeAfter(delayMs: number): void {
@@ -189,7 +194,8 @@ export class Authority implements CertificateAuthority {
   async #catchUp(): Promise<void> {
     if (this.#closed) return;
     await this.#reread();
-    for (;;) {
+    await this.#refresh();
+    while (this.#leads) {
       const { step, dueMs } = nextStep(this.#state, this.#options.lifetimes);
       if (dueMs > this.#options.clock.wallMs()) break;
       await this.#take(step);
@@ -214,6 +220,26 @@ export class Authority implements CertificateAuthority {
       if (this.#badReads === 2) log.error({ error: message(error) }, 'the files of the CA are no good; it keeps the certificates before them');
     }
     this.#warnings.check(this.#state, clock.wallMs());
+  }
+
+  get #leads(): boolean {
+    const { keys } = this.#options;
+    return 'given' in keys || (sharedStore(keys.store)?.leads ?? true);
+  }
+
+  /** What another process has kept in a store that is shared is what counts. */
+  async #refresh(): Promise<void> {
+    const { keys, log } = this.#options;
+    const store = 'store' in keys ? sharedStore(keys.store) : undefined;
+    if (store === undefined) return;
+    const kept = await store.load();
+    if (kept !== undefined && JSON.stringify(kept) !== JSON.stringify(this.#state)) {
+      await this.#use(kept);
+      log.info({ roots: kept.roots.length }, 'another replica has changed the certificates of the CA');
+    } else if (kept === undefined && store.leads) {
+      log.warn('the store of the CA had been emptied; what this replica knows is kept there again');
+      await store.save(this.#state);
+    }
   }
 
   async #take(step: Step): Promise<void> {
@@ -252,11 +278,29 @@ export class Authority implements CertificateAuthority {
     const sinceMs = clock.nowMs();
     if ('store' in keys) await keys.store.save(state);
     if (clock.nowMs() - sinceMs > SAVE_MAX_MS) throw new Error(`the store took more than ${SAVE_MAX_MS / 1000} seconds to keep the keys of the CA`);
+    await this.#use(state);
+  }
+
+  async #use(state: CaState): Promise<void> {
     const signer = state.signer === this.#state.signer ? this.#signer : await openSigner(state.signer);
     this.#state = state;
     this.#signer = signer;
     const roots = bundleOf(state);
     if (roots !== this.roots.get()) this.roots.set(roots);
+  }
+}
+
+function sharedStore(store: CaStore): SharedCaStore | undefined {
+  return 'leads' in store ? (store as SharedCaStore) : undefined;
+}
+
+async function openShared(store: CaStore, terms: Terms): Promise<CaState> {
+  for (let tries = 1; ; tries += 1) {
+    try {
+      return await openOwnCa(store, terms);
+    } catch (error) {
+      if (!(error instanceof StoreConflict) || tries === OPEN_TRIES) throw error;
+    }
   }
 }
 

@@ -91,6 +91,14 @@ export interface CaStore {
   save(state: CaState): Promise<void>;
 }
 
+/** A store that several processes sign from. One of them takes the steps of the CA; the others follow what it keeps. */
+export interface SharedCaStore extends CaStore {
+  readonly leads: boolean;
+}
+
+/** What a store holds is not what was last loaded: another process has changed it. */
+export class StoreConflict extends Error {}
+
 /** Keeps nothing: a new process has a new root. */
 export class MemoryCaStore implements CaStore {
   #state: CaState | undefined;

@@ -1,12 +1,14 @@
 /** `orlop control`: the CA that the agents of several nodes share. */
-import { existsSync, statSync } from 'node:fs';
 import { isIP } from 'node:net';
+import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { Argument, Command, InvalidArgumentError, Option } from 'commander';
 import { Control } from '../control/control.ts';
-import type { CaKeys } from '../control/control.ts';
+import type { CaKeys, ControlOptions } from '../control/control.ts';
 import type { LogLevel } from '../core/log-level.ts';
+import type { ConfigPlace } from '../kube/open-config.ts';
 import { ask } from './ask.ts';
+import { configPlace } from './config-place.ts';
 import { duration, port } from './values.ts';
 
 /** sysexits.h: the command line is wrong; something that is needed is not there. */
@@ -17,8 +19,13 @@ const DAY_MS = 86_400_000;
 const RUN_DIRECTORY = '/run/orlop';
 
 interface Flags {
-  config: string;
-  nodeTokens: string;
+  config?: string;
+  kubeconfig?: string;
+  nodeTokens?: string;
+  namespace: string;
+  replica: string;
+  agents: string[];
+  audience: string;
   listen: { address: string; port: number };
   name: string[];
   caCert?: string;
@@ -46,8 +53,13 @@ export function controlCommand(): Command {
 function runCommand(): Command {
   return new Command('run')
     .description('sign certificates for the agents (what `orlop control` does by itself)')
-    .requiredOption('--config <dir>', 'directory of Kubernetes and Istio YAML, followed live: which pods are on which node')
-    .requiredOption('--node-tokens <file>', 'lines "token,node": by its token an agent is known, and gets certificates for the pods of its node')
+    .option('--config <dir>', 'directory of Kubernetes and Istio YAML, followed live, instead of a cluster: which pods are on which node')
+    .option('--kubeconfig <file>', 'how to reach the cluster (default: as the service account of the control\'s pod)')
+    .option('--node-tokens <file>', 'lines "token,node": by its token an agent is known, and gets certificates for the pods of its node (default in a cluster: by TokenReview)')
+    .option('--namespace <name>', 'of the Secret, Lease and ConfigMap that replicas share in a cluster', 'orlop-system')
+    .option('--replica <name>', 'of this replica', hostname())
+    .option('--agents <namespace/name...>', 'service accounts whose tokens are those of nodes', ['orlop-system/orlop-agent'])
+    .option('--audience <name>', 'that agents\' tokens must be for', 'istio-ca')
     .option('--listen <address:port>', 'where agents ask for certificates', listen, { address: '0.0.0.0', port: 15_012 })
     .option('--name <dns...>', 'DNS names of this server', ['orlop-control.orlop-system.svc'])
     .option('--ca-cert <file>', 'CA certificate and those above it, PEM (tls.crt of cert-manager); reloaded when it changes')
@@ -95,19 +107,20 @@ async function askControl(runDirectory: string, path: string, method: 'GET' | 'P
 }
 
 async function run(flags: Flags): Promise<void> {
-  const problem = usageProblem(flags);
-  if (problem !== undefined) {
-    fail(EX_USAGE, problem);
+  const config = configPlace(flags);
+  const problem = typeof config === 'string' ? config : usageProblem(flags, config);
+  if (typeof config === 'string' || problem !== undefined) {
+    fail(EX_USAGE, problem ?? '');
     return;
   }
   let control: Control;
   try {
     control = await Control.start({
-      config: flags.config,
-      nodeTokens: flags.nodeTokens,
+      config,
+      nodes: nodesOf(flags, config),
       listen: flags.listen,
       names: flags.name,
-      keys: keysOf(flags),
+      keys: keysOf(flags, config),
       lifetimes: { leafMs: flags.certificateLifetime, intermediateMs: flags.intermediateLifetime, rootMs: flags.rootLifetime },
       rootsOut: flags.rootsOut,
       httpPort: flags.httpPort,
@@ -129,15 +142,21 @@ async function run(flags: Flags): Promise<void> {
   process.on('SIGINT', end);
 }
 
-function usageProblem({ config, caCert, caKey, caRoot }: Flags): string | undefined {
-  if (!existsSync(config) || !statSync(config).isDirectory()) return `--config ${config} is not a directory; give one with Kubernetes and Istio YAML files`;
+function usageProblem({ nodeTokens, caCert, caKey, caRoot }: Flags, config: ConfigPlace): string | undefined {
+  if ('directory' in config && nodeTokens === undefined) return '--config needs --node-tokens: without a cluster, agents are known by a file of tokens';
   if ((caCert === undefined) !== (caKey === undefined)) return 'a CA is given by --ca-cert and --ca-key together';
   return caRoot !== undefined && caCert === undefined ? '--ca-root goes with --ca-cert and --ca-key' : undefined;
 }
 
-function keysOf({ caCert, caKey, caRoot, caStoreFd }: Flags): CaKeys {
+function nodesOf({ nodeTokens, namespace, replica, agents, audience }: Flags, config: ConfigPlace): ControlOptions['nodes'] {
+  if (nodeTokens !== undefined || 'directory' in config) return { tokens: nodeTokens ?? '' };
+  return { place: config, namespace, identity: replica, agents, audience };
+}
+
+function keysOf({ nodeTokens, caCert, caKey, caRoot, caStoreFd }: Flags, config: ConfigPlace): CaKeys {
   if (caCert !== undefined && caKey !== undefined) return { files: { certificate: caCert, key: caKey, roots: caRoot } };
-  return caStoreFd === undefined ? 'memory' : { fd: caStoreFd };
+  if (caStoreFd !== undefined) return { fd: caStoreFd };
+  return 'directory' in config || nodeTokens !== undefined ? 'memory' : 'secret';
 }
 
 function fail(code: number, message: string): void {

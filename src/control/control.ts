@@ -18,12 +18,16 @@ import { DRAIN_DEADLINE_MS } from '../core/limits.ts';
 import type { LogLevel } from '../core/log-level.ts';
 import { createLogger } from '../core/log.ts';
 import type { Logger } from '../core/log.ts';
-import { ConfigDir } from '../kube/config-dir.ts';
+import type { ConfigSource } from '../kube/config-source.ts';
+import { openConfig } from '../kube/open-config.ts';
+import type { ConfigPlace } from '../kube/open-config.ts';
 import { CaMetrics } from '../telemetry/ca-metrics.ts';
 import { json, serveOnPort, serveOnSocket } from '../telemetry/http-endpoints.ts';
 import type { Reply, Routes } from '../telemetry/http-endpoints.ts';
 import { serveCa } from './ca-server.ts';
 import type { Listen } from './ca-server.ts';
+import { ClusterSide } from './cluster-side.ts';
+import type { ClusterOptions } from './cluster-side.ts';
 import { TokenFile } from './node-authenticator.ts';
 import type { NodeAuthenticator } from './node-authenticator.ts';
 import { NodeIdentities } from './node-identities.ts';
@@ -31,13 +35,13 @@ import { writeRoots } from './roots-file.ts';
 import { ServerCertificate } from './server-certificate.ts';
 import { SigningService } from './signing-service.ts';
 
-/** Where the keys of the CA come from: files, a descriptor of a file without a name, or this process alone. */
-export type CaKeys = { readonly files: GivenFiles } | { readonly fd: number } | 'memory';
+/** Where the keys of the CA come from: files, a descriptor of a file without a name, a Secret of the cluster, or this process alone. */
+export type CaKeys = { readonly files: GivenFiles } | { readonly fd: number } | 'secret' | 'memory';
 
 export interface ControlOptions {
-  readonly config: string;
-  /** File of lines `token,node`. */
-  readonly nodeTokens: string;
+  readonly config: ConfigPlace;
+  /** How nodes are known: by a file of lines `token,node`, or by what a cluster says of their agents' tokens. */
+  readonly nodes: { readonly tokens: string } | ClusterOptions;
   readonly listen: Listen;
   /** DNS names of the server. */
   readonly names: readonly string[];
@@ -51,11 +55,21 @@ export interface ControlOptions {
   readonly logLevel: LogLevel;
 }
 
+interface Parts {
+  readonly log: Logger;
+  readonly config: ConfigSource;
+  readonly ca: Authority;
+  readonly authenticator: NodeAuthenticator;
+  readonly identities: NodeIdentities;
+  readonly cluster: ClusterSide | undefined;
+}
+
 export class Control {
   readonly #options: ControlOptions;
   readonly #log: Logger;
-  readonly #config: ConfigDir;
-  readonly #identities = new NodeIdentities();
+  readonly #config: ConfigSource;
+  readonly #cluster: ClusterSide | undefined;
+  readonly #identities: NodeIdentities;
   readonly #ca: Authority;
   readonly #certificate: ServerCertificate;
   readonly #service: SigningService;
@@ -64,11 +78,13 @@ export class Control {
   #port = 0;
   #stopping = false;
 
-  private constructor(options: ControlOptions, parts: { log: Logger; config: ConfigDir; ca: Authority; authenticator: NodeAuthenticator }) {
-    const { log, config, ca, authenticator } = parts;
+  private constructor(options: ControlOptions, parts: Parts) {
+    const { log, config, ca, authenticator, identities, cluster } = parts;
     this.#options = options;
     this.#log = log;
     this.#config = config;
+    this.#identities = identities;
+    this.#cluster = cluster;
     this.#ca = ca;
     this.#certificate = new ServerCertificate(ca, { dns: options.names, addresses: addressesOf(options.listen.address) }, { clock: systemClock, log });
     this.#service = new SigningService({ ca, authenticator, identities: this.#identities, clock: systemClock, log });
@@ -77,11 +93,15 @@ export class Control {
   /** Start; resolves when certificates can be asked for. Rejects with a sentence. */
   static async start(options: ControlOptions): Promise<Control> {
     const log = createLogger('control', options.logLevel);
-    const authenticator = new TokenFile(options.nodeTokens, log);
-    const config = new ConfigDir(options.config, log);
+    const { nodes } = options;
+    const identities = new NodeIdentities();
+    const file = 'tokens' in nodes ? new TokenFile(nodes.tokens, log) : undefined;
+    const cluster = 'tokens' in nodes ? undefined : await ClusterSide.open(nodes, identities, log);
+    const authenticator = (file ?? cluster?.authenticator) as NodeAuthenticator;
+    const config = await openConfig(options.config, { node: undefined, savedPath: undefined, log });
     const trustDomain = config.snapshot.get()?.mesh.trustDomain ?? '';
-    const ca = await Authority.open({ trustDomain, lifetimes: options.lifetimes, keys: keysOf(options.keys), clock: systemClock, log });
-    const control = new Control(options, { log, config, ca, authenticator });
+    const ca = await Authority.open({ trustDomain, lifetimes: options.lifetimes, keys: keysOf(options.keys, cluster), clock: systemClock, log });
+    const control = new Control(options, { log, config, ca, authenticator, identities, cluster });
     try {
       await control.#serve();
     } catch (error) {
@@ -103,6 +123,7 @@ export class Control {
     this.#certificate.close();
     await this.#endCalls();
     await this.#ca.close();
+    await this.#cluster?.close();
     for (const server of this.#httpServers) server.close();
     for (const server of this.#httpServers) server.closeAllConnections();
     this.#log.info('ended');
@@ -127,6 +148,7 @@ export class Control {
       if (changed !== undefined) this.#identities.apply(changed);
     });
     if (rootsOut !== undefined) writeRoots(rootsOut, this.#ca.roots, this.#log);
+    await this.#cluster?.publish(() => this.#ca.roots.get());
     await this.#certificate.renew();
     const { server, port } = await serveCa(this.#service, this.#certificate, listen);
     this.#server = server;
@@ -143,7 +165,7 @@ export class Control {
   #routes(): Routes {
     const metrics = new CaMetrics(() => ({ ...this.#ca.counts(), refused: this.#service.refused }));
     return {
-      '/healthz/ready': () => (this.#stopping ? { status: 503, body: 'not ready: the control plane is ending\n' } : { body: 'ready\n' }),
+      '/healthz/ready': () => (this.#stopping ? { status: 503, body: 'not ready: the control plane is ending\n' } : { body: this.#config.stale === undefined ? 'ready\n' : `ready, but degraded: ${this.#config.stale}\n` }),
       '/metrics': async () => ({ type: metrics.contentType, body: await metrics.render() }),
     };
   }
@@ -160,8 +182,9 @@ export class Control {
   }
 }
 
-function keysOf(keys: CaKeys): AuthorityOptions['keys'] {
-  if (keys === 'memory') return { store: new MemoryCaStore() };
+function keysOf(keys: CaKeys, cluster: ClusterSide | undefined): AuthorityOptions['keys'] {
+  if (keys === 'secret' && cluster !== undefined) return { store: cluster.store };
+  if (typeof keys === 'string') return { store: new MemoryCaStore() };
   return 'fd' in keys ? { store: new FdCaStore(keys.fd) } : { given: () => readGivenCa(keys.files, systemClock.wallMs()) };
 }
 

@@ -78,9 +78,18 @@ export class SigningService {
     const [value] = metadata.get('authorization');
     const [, token] = /^Bearer +([!-~]+)$/i.exec(typeof value === 'string' ? value : '') ?? [];
     if (token === undefined) throw new Refused('unauthenticated', status.UNAUTHENTICATED, 'the request has no bearer token; send the token of the node as "authorization: Bearer …"');
-    const node = await this.#options.authenticator.authenticate(token);
+    const node = await this.#authenticate(token);
     if (node === undefined) throw new Refused('unauthenticated', status.UNAUTHENTICATED, 'the bearer token is that of no node');
     return node;
+  }
+
+  async #authenticate(token: string): Promise<string | undefined> {
+    try {
+      return await this.#options.authenticator.authenticate(token);
+    } catch (error) {
+      this.#options.log.error({ error: error instanceof Error ? error.message : String(error) }, 'it could not be found out whose a token is');
+      throw new Refused('failed', status.UNAVAILABLE, 'it cannot be found out now whose the token is; try again');
+    }
   }
 
   async #sign({ csr, validityDuration, metadata }: CreateCertificateRequest, node: string): Promise<CreateCertificateResponse> {

@@ -144,7 +144,7 @@ describe('orlop control', { timeout: 120_000 }, () => {
 
 describe('a wrong command line', { timeout: 120_000 }, () => {
   it.each<[string, (base: string[]) => string[], number, RegExp]>([
-    ['without a configuration', () => ['control'], 64, /--config <dir>/],
+    ['without a configuration', () => ['control'], 64, /no service account .* give --config .*, or --kubeconfig/],
     ['with a key alone', (base) => [...base, '--ca-key', '/nowhere'], 64, /a CA is given by --ca-cert and --ca-key together/],
     ['with two places for keys', (base) => [...base, '--ca-key', '/nowhere', '--ca-store-fd', '3'], 64, /--ca-store-fd <n>' cannot be used with option '--ca-key <file>'/],
     ['with a CA that is not there', (base) => [...base, '--ca-key', '/nowhere/key', '--ca-cert', '/nowhere/crt'], 69, /\/nowhere\/crt: cannot be read \(ENOENT\)/],

@@ -57,8 +57,8 @@ beforeAll(async () => {
   writeFileSync(join(config, 'ratings.yaml'), pod('ratings', 'node-2'));
   writeFileSync(join(config, 'job.yaml'), pod('job', 'node-1', 'Succeeded'));
   control = await Control.start({
-    config,
-    nodeTokens: path('tokens'),
+    config: { directory: config },
+    nodes: { tokens: path('tokens') },
     listen: { address: '127.0.0.1', port: 0 },
     names: [CA_SERVER_NAME],
     keys: 'memory',
@@ -201,7 +201,7 @@ describe('the tokens', () => {
 describe('the server\'s own certificate', () => {
   it('is renewed while it serves', async () => {
     const brief = await Control.start({
-      config: directory, nodeTokens: path('tokens'), listen: { address: '127.0.0.1', port: 0 }, names: [CA_SERVER_NAME, 'localhost'], keys: 'memory',
+      config: { directory }, nodes: { tokens: path('tokens') }, listen: { address: '127.0.0.1', port: 0 }, names: [CA_SERVER_NAME, 'localhost'], keys: 'memory',
       lifetimes: { leafMs: 3_000, intermediateMs: 86_400_000, rootMs: 864_000_000 }, rootsOut: path('brief.pem'), httpPort: await freePort(), runDirectory: mkdtempSync(path('run-')), logLevel: 'silent',
     });
     const ca = readFileSync(path('brief.pem'));
@@ -235,7 +235,7 @@ describe('an agent\'s client', () => {
   it('trusts no server but that of its roots, under its name', async () => {
     const { csr } = await createCsr(REVIEWS);
     const foreign = await Control.start({
-      config: directory, nodeTokens: path('tokens'), listen: { address: '127.0.0.1', port: 0 }, names: [CA_SERVER_NAME], keys: 'memory',
+      config: { directory }, nodes: { tokens: path('tokens') }, listen: { address: '127.0.0.1', port: 0 }, names: [CA_SERVER_NAME], keys: 'memory',
       lifetimes: { leafMs: 3_600_000, intermediateMs: 86_400_000, rootMs: 864_000_000 }, rootsOut: undefined, httpPort: await freePort(), runDirectory: mkdtempSync(path('run-')), logLevel: 'silent',
     });
     const deceived = caClient({ address: `127.0.0.1:${foreign.port}` });
