@@ -25,6 +25,9 @@ const TOPOLOGY = [
   // A destination outside the registry until a ServiceEntry names it.
   echoService('stranger', [{ version: 'outside', node: 'ex2' }]),
   shell('client', { app: 'client', version: 'v1' }, 'ex1'),
+  // For the policy of example 21: the one who may read reviews, by its service account; and somebody without an identity.
+  shell('front', { app: 'productpage' }, 'ex1').replace('"spec":{', '"spec":{"serviceAccountName":"productpage",'),
+  shell('visitor', { app: 'visitor' }, 'ex2', { 'orlop.io/mesh': 'disabled' }),
 ].join('');
 
 let lab: Lab;
@@ -74,7 +77,11 @@ async function load(url: string, requests: number, options: { from?: string; hea
 
 /** One request, with what curl prints of it. */
 async function curl(url: string, ...options: readonly string[]): Promise<{ status: number; seconds: number; body: string }> {
-  const { stdout } = await lab.exec('client', ['curl', '-s', '-m', '30', '-w', '\n%{http_code} %{time_total}', ...options, url]);
+  return curlFrom('client', url, ...options);
+}
+
+async function curlFrom(pod: string, url: string, ...options: readonly string[]): Promise<{ status: number; seconds: number; body: string }> {
+  const { stdout } = await lab.exec(pod, ['curl', '-s', '-m', '30', '-w', '\n%{http_code} %{time_total}', ...options, url]);
   const lines = stdout.split('\n');
   const [status = '', seconds = ''] = (lines.pop() ?? '').split(' ');
   return { status: Number(status), seconds: Number(seconds), body: lines.join('\n') };
@@ -232,5 +239,27 @@ describe('copies and the outside', () => {
     await apply('16-service-entry-dns.yaml');
     await curl('https://www.example.com/', '-k', '--connect-to', `www.example.com:443:${pod.address.ipv4}:443`);
     await expect.poll(async () => total(await scrapeAll(lab), 'istio_tcp_connections_opened_total', opened), { timeout: 12_000 }).toBe(1);
+  });
+});
+
+describe('who may call whom', () => {
+  it('21: STRICT, and reviews may be read by productpage alone', async () => {
+    // The example is of the namespace bookinfo; here everything is in another.
+    await apply(readFileSync(joinPath(EXAMPLES, '21-security.yaml'), 'utf8').replaceAll('bookinfo', 'default'));
+    // Both nodes, several times: pods beside the client and pods behind a tunnel decide alike.
+    const asked = async (pod: string, ...options: readonly string[]): Promise<number[]> => {
+      const statuses = new Set<number>();
+      for (let i = 0; i < 6; i += 1) statuses.add((await curlFrom(pod, REVIEWS, ...options)).status);
+      return [...statuses];
+    };
+    expect(await asked('front')).toEqual([200]);
+    expect(await asked('front', '-X', 'POST')).toEqual([403]);
+    expect(await asked('front', '-H', 'x-env: forbidden')).toEqual([403]);
+    expect(await asked('client')).toEqual([403]);
+    expect((await curlFrom('client', RATINGS)).status).toBe(200);
+    // No mutual TLS: reset before a byte is read.
+    expect(await asked('visitor')).toEqual([0]);
+    const principals = { source_principal: 'spiffe://cluster.local/ns/default/sa/productpage', destination_principal: 'spiffe://cluster.local/ns/default/sa/default', connection_security_policy: 'mutual_tls' };
+    expect(await requestsWith({ reporter: 'destination', response_code: '200', ...principals })).toBeGreaterThanOrEqual(6);
   });
 });
