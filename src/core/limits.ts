@@ -115,9 +115,12 @@ export const TCP_REPORT_INTERVAL_MS = 5_000;
 /** Streams of one HTTP/2 connection of a client (Envoy's default is 2^31-1, Go's 250; RFC 9113 §6.5.2 advises 100 or more). */
 export const HTTP2_STREAMS_MAX = 250;
 
-/** HTTP/2 windows of captured connections: what a slow reader may make the agent hold for one stream, and for all of them. */
+/**
+ * HTTP/2 windows of captured connections: what a slow reader may make the agent hold for one stream, and for all of them. Many
+ * times the first, so that a few streams that stand still do not hold up the others; {@link WORKLOAD_BUFFERED_BYTES_MAX} bounds the sum.
+ */
 export const HTTP2_STREAM_WINDOW_BYTES: number = 256 * KIB;
-export const HTTP2_CONNECTION_WINDOW_BYTES: number = MIB;
+export const HTTP2_CONNECTION_WINDOW_BYTES: number = 16 * MIB;
 
 /** Frames that bring nothing forward (resets, pings, settings, empty data): a burst, and then a rate, as nghttp2 allows. */
 export const HTTP2_IDLE_FRAMES_BURST = 1000;
