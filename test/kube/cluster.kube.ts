@@ -174,9 +174,10 @@ function tracesOf(name: string): string[] {
   ];
 }
 
+/** Empty for a process that has ended, also while its parent has not noticed yet. */
 function cgroupOf(pid: string): string {
   try {
-    return readFileSync(`/proc/${pid}/cgroup`, 'utf8');
+    return /^State:\s+Z/m.test(readFileSync(`/proc/${pid}/status`, 'utf8')) ? '' : readFileSync(`/proc/${pid}/cgroup`, 'utf8');
   } catch {
     return '';
   }

@@ -57,8 +57,9 @@ export async function removeGroups(name: string): Promise<void> {
     // Again each time: a process may have been on its way into its groups, and takes a moment to leave them after its end.
     for (const root of roots) killAll(join(root, name));
     const left = roots.map((root) => join(root, name)).filter((directory) => !removeTree(directory));
-    if (left.length === 0) break;
-    if (attempt >= REMOVE_ATTEMPTS) throw new ClusterError(`these control groups cannot be removed: ${left.join(', ')}`);
+    const ending = left.length > 0 ? [] : lastProcesses(name);
+    if (left.length + ending.length === 0) break;
+    if (attempt >= REMOVE_ATTEMPTS) throw new ClusterError(left.length > 0 ? `these control groups cannot be removed: ${left.join(', ')}` : `these processes do not end: ${ending.join(', ')}`);
     await sleep(REMOVE_INTERVAL_MS);
   }
   for (const root of roots) removeTree(join(root, dirname(name)), 'empty');
@@ -79,6 +80,17 @@ function killAll(directory: string): void {
       }
     }
   }
+}
+
+/** Those that have left their groups on their way out, and may still hold namespaces: the first process of one waits for all others. */
+function lastProcesses(name: string): string[] {
+  return readdirSync('/proc').filter((pid) => {
+    try {
+      return /^\d+$/.test(pid) && readFileSync(`/proc/${pid}/cgroup`, 'utf8').includes(`/${name}/`) && !/^State:\s+[ZX]/m.test(readFileSync(`/proc/${pid}/status`, 'utf8'));
+    } catch {
+      return false;
+    }
+  });
 }
 
 /** Remove a group with those below it, or only when there are none; returns whether it is gone. */

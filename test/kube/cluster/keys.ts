@@ -45,7 +45,7 @@ export async function writeKeys({ directory, server, addresses, clients }: KeysR
   put('kubelet-client.key', kubeletClient.key);
   const serviceAccounts = await newKeyPair();
   put('service-accounts.key', serviceAccounts.key);
-  put('service-accounts.pub', createPublicKey(serviceAccounts.key).export({ type: 'spki', format: 'pem' }).toString());
+  put('service-accounts.pub', createPublicKey(serviceAccounts.key).export({ type: 'spki', format: 'pem' }));
   for (const [name, subject] of Object.entries(clients)) put(`${name}.kubeconfig`, kubeconfig(server, ca.certificate, await ca.issueClient(subject)));
 }
 
