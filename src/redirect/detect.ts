@@ -10,6 +10,7 @@ import { IptablesRedirector } from './iptables/redirector.ts';
 import { PerPodRedirector } from './per-pod.ts';
 import type { Redirector, RedirectKind } from './redirector.ts';
 import { ReturnPaths } from './return-path.ts';
+import { ensureWritableSysctls } from './sysctls.ts';
 
 export type RedirectMode = 'auto' | RedirectKind;
 
@@ -27,6 +28,7 @@ const KERNEL_MIN = { major: 5, minor: 17 };
  * exclusions eBPF cannot honour. With `ebpf` it throws what is missing instead of falling back.
  */
 export function openRedirector(mode: RedirectMode, options: ProgramsOptions): Opened {
+  ensureWritableSysctls();
   if (mode === 'iptables') return openIptables(options, 'asked for by --redirect iptables');
   const obstacle = ebpfObstacle(options.objectPath);
   if (mode === 'ebpf') {

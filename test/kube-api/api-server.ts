@@ -55,10 +55,11 @@ class Failure extends Error {
   }
 }
 
-/** Kinds to their plurals; `gone` ones are not served. */
+/** Kinds to their plurals. */
 const PLURALS: Readonly<Record<string, string>> = {
   Pod: 'pods', Namespace: 'namespaces', Service: 'services', ConfigMap: 'configmaps', Secret: 'secrets', EndpointSlice: 'endpointslices', Lease: 'leases',
   CustomResourceDefinition: 'customresourcedefinitions', VirtualService: 'virtualservices', AuthorizationPolicy: 'authorizationpolicies', PeerAuthentication: 'peerauthentications',
+  RequestAuthentication: 'requestauthentications', DestinationRule: 'destinationrules', ServiceEntry: 'serviceentries', WorkloadEntry: 'workloadentries', Gateway: 'gateways',
 };
 
 export class ApiServer {

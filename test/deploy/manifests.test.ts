@@ -1,0 +1,193 @@
+/** The manifests of deploy/: each object is what it says it is, and the rights they grant are those that are used. */
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { parse, parseAllDocuments } from 'yaml';
+import { MemoryCaStore } from '../../src/certs/ca-state.ts';
+import { openOwnCa } from '../../src/certs/own-ca.ts';
+import { Leadership } from '../../src/control/leadership.ts';
+import { NodeIdentities } from '../../src/control/node-identities.ts';
+import { PublishedRoots } from '../../src/control/published-roots.ts';
+import { SecretStore } from '../../src/control/secret-store.ts';
+import { TokenReview } from '../../src/control/token-review.ts';
+import { agentCommand } from '../../src/cli/agent.ts';
+import { controlCommand } from '../../src/cli/control.ts';
+import { FakeClock, systemClock } from '../../src/core/clock.ts';
+import { createLogger } from '../../src/core/log.ts';
+import { seededRandom, systemRandom } from '../../src/core/random.ts';
+import { ApiSource } from '../../src/kube/api-source.ts';
+import { MESH_KINDS } from '../../src/kube/resources.ts';
+import { ApiServer } from '../kube-api/api-server.ts';
+
+const DEPLOY = join(import.meta.dirname, '../../deploy');
+const NAMESPACE = 'orlop-system';
+
+interface Rule {
+  readonly apiGroups: readonly string[];
+  readonly resources: readonly string[];
+  readonly resourceNames?: readonly string[];
+  readonly verbs: readonly string[];
+}
+
+interface Container {
+  readonly name: string;
+  readonly image: string;
+  readonly args: readonly string[];
+  readonly env: readonly { readonly name: string }[];
+  readonly ports: readonly { readonly name: string; readonly containerPort: number }[];
+  readonly volumeMounts: readonly { readonly name: string }[];
+  readonly securityContext: { readonly capabilities: { readonly drop: readonly string[]; readonly add?: readonly string[] }; readonly readOnlyRootFilesystem: boolean; readonly privileged?: boolean };
+}
+
+interface PodSpec {
+  readonly serviceAccountName: string;
+  readonly containers: readonly Container[];
+  readonly volumes: readonly { readonly name: string }[];
+}
+
+interface Manifest {
+  readonly apiVersion: string;
+  readonly kind: string;
+  readonly metadata: { readonly name: string };
+  readonly rules?: readonly Rule[];
+  readonly roleRef?: { readonly kind: string; readonly name: string };
+  readonly subjects?: readonly { readonly kind: string; readonly name: string }[];
+  readonly spec?: { readonly selector?: unknown; readonly template?: { readonly metadata: { readonly labels: Readonly<Record<string, string>> }; readonly spec: PodSpec } };
+}
+
+/** Every object of a folder, as kustomize would read it. */
+function manifests(folder: string): Manifest[] {
+  return readdirSync(join(DEPLOY, folder)).filter((name) => name.endsWith('.yaml') && name !== 'kustomization.yaml').flatMap((name) =>
+    parseAllDocuments(readFileSync(join(DEPLOY, folder, name), 'utf8')).map((document) => {
+      expect(document.errors, name).toEqual([]);
+      return document.toJS() as Manifest;
+    }));
+}
+
+const base = manifests('base');
+const find = (kind: string, name: string): Manifest => base.find((one) => one.kind === kind && one.metadata.name === name) as Manifest;
+
+/** What a service account may do, one line for each right: `verb group/resource[/name]`. */
+function rightsOf(account: string): string[] {
+  const bindings = base.filter(({ subjects }) => subjects?.some(({ kind, name }) => kind === 'ServiceAccount' && name === account));
+  const rules = bindings.flatMap(({ roleRef }) => find(roleRef?.kind ?? '', roleRef?.name ?? '').rules ?? []);
+  return rules.flatMap(({ apiGroups, resources, resourceNames = [''], verbs }) =>
+    apiGroups.flatMap((group) => resources.flatMap((resource) => resourceNames.flatMap((name) => verbs.map((verb) => `${verb} ${group}/${resource}${name === '' ? '' : `/${name}`}`))))).sort();
+}
+
+/** What requests to an API server need, in the same words. */
+function needsOf(requests: readonly string[]): string[] {
+  const needs = requests.flatMap((line) => {
+    const [method = '', target = ''] = line.split(' ');
+    const url = new URL(target, 'http://api');
+    const [, group = '', rest] = /^\/(?:api\/v1|apis\/([^/]+)\/[^/]+)\/(.+)$/.exec(url.pathname) ?? [];
+    // Asking what there is needs no right of one's own.
+    if (rest === undefined) return [];
+    const parts = rest.split('/');
+    const [resource = '', named] = parts[0] === 'namespaces' && parts.length > 2 ? parts.slice(2) : parts;
+    const selected = /^metadata\.name=(.+)$/.exec(url.searchParams.get('fieldSelector') ?? '')?.[1];
+    const name = named ?? selected;
+    const verbs: Readonly<Record<string, string>> = { POST: 'create', PUT: 'update', GET: url.searchParams.has('watch') ? 'watch' : named === undefined ? 'list' : 'get' };
+    return [`${verbs[method] ?? method} ${group}/${resource}${name === undefined ? '' : `/${name}`}`];
+  });
+  return [...new Set(needs)].sort();
+}
+
+describe('the objects', () => {
+  it('are all there, and listed by their kustomization', () => {
+    expect(base.map(({ kind, metadata }) => `${kind} ${metadata.name}`)).toContain('DaemonSet orlop-agent');
+    for (const folder of ['.', 'base', ...readdirSync(join(DEPLOY, 'overlays')).map((name) => join('overlays', name))]) {
+      const { resources } = parse(readFileSync(join(DEPLOY, folder, 'kustomization.yaml'), 'utf8')) as { resources: string[] };
+      const files = readdirSync(join(DEPLOY, folder)).filter((name) => name.endsWith('.yaml') && name !== 'kustomization.yaml');
+      expect(resources.filter((name) => name.endsWith('.yaml')).sort(), folder).toEqual(files.sort());
+    }
+    expect(manifests('overlays/prometheus-operator').map(({ kind }) => kind)).toEqual(['PodMonitor']);
+  });
+
+  it('name only what exists: roles, service accounts, volumes', () => {
+    for (const { roleRef, subjects = [], spec } of base) {
+      if (roleRef !== undefined) expect(find(roleRef.kind, roleRef.name), roleRef.name).toBeDefined();
+      for (const { name } of subjects) expect(find('ServiceAccount', name), name).toBeDefined();
+      const pod = spec?.template?.spec;
+      if (pod === undefined) continue;
+      expect(find('ServiceAccount', pod.serviceAccountName)).toBeDefined();
+      const mounted = pod.containers.flatMap(({ volumeMounts }) => volumeMounts.map(({ name }) => name));
+      expect(mounted.sort()).toEqual(pod.volumes.map(({ name }) => name).sort());
+    }
+  });
+
+  it.each([['agent', find('DaemonSet', 'orlop-agent'), agentCommand()], ['control', find('Deployment', 'orlop-control'), controlCommand().commands.find((command) => command.name() === 'run')]] as const)('run %s with options that it has', (name, { spec }, command) => {
+    const [container] = spec?.template?.spec.containers ?? [];
+    const known = new Set(command?.options.map(({ long }) => long));
+    const words = container?.args.filter((arg) => arg.startsWith('--')) ?? [];
+    expect(container?.args[0]).toBe(name);
+    expect(words.map((word) => word.split('=')[0]).filter((word) => !known.has(word))).toEqual([]);
+    const variables = new Set(container?.env.map((one) => one.name));
+    for (const [, variable] of words.flatMap((word) => [...word.matchAll(/\$\((\w+)\)/g)])) expect(variables).toContain(variable);
+  });
+
+  it('drop every right that is not named, and write nowhere but where it is mounted', () => {
+    const containers = base.flatMap(({ spec }) => spec?.template?.spec.containers ?? []);
+    expect(containers.map(({ securityContext: { capabilities, readOnlyRootFilesystem, privileged = false } }) => ({ capabilities, readOnlyRootFilesystem, privileged }))).toEqual([
+      { capabilities: { drop: ['ALL'], add: ['SYS_ADMIN', 'NET_ADMIN', 'NET_RAW', 'SYS_PTRACE', 'BPF', 'PERFMON'] }, readOnlyRootFilesystem: true, privileged: false },
+      { capabilities: { drop: ['ALL'] }, readOnlyRootFilesystem: true, privileged: false },
+    ]);
+  });
+});
+
+describe('the rights', () => {
+  const log = createLogger('test', 'silent');
+  let server: ApiServer;
+
+  beforeEach(async () => {
+    server = new ApiServer();
+    await server.start();
+    for (const [kind, [apiVersion = '']] of MESH_KINDS) server.install(apiVersion, kind);
+  });
+
+  afterEach(async () => {
+    await server.stop();
+  });
+
+  async function readEverything(): Promise<void> {
+    const source = await ApiSource.open({ client: server.client(), node: 'n', savedPath: undefined, clock: systemClock, random: systemRandom, log });
+    await expect.poll(() => server.requests.filter((line) => line.includes('watch=true')).length).toBe(6 + MESH_KINDS.size);
+    source.close();
+  }
+
+  it('of the agent are what following a cluster takes', async () => {
+    await readEverything();
+    expect(rightsOf('orlop-agent')).toEqual(needsOf(server.requests));
+  });
+
+  it('of the control plane are that, and what its keys, its lease and its roots take', async () => {
+    await readEverything();
+    const client = server.client();
+    const clock = new FakeClock();
+    const state = await openOwnCa(new MemoryCaStore(), { trustDomain: 'cluster.local', lifetimes: { leafMs: 60_000, intermediateMs: 600_000, rootMs: 6_000_000 }, nowMs: clock.wallMs() });
+    const store = new SecretStore(client, { namespace: NAMESPACE, name: 'orlop-ca' }, { leads: true });
+    await store.load();
+    await store.save(state);
+    await store.save(state);
+    const leadership = new Leadership({ client, namespace: NAMESPACE, name: 'orlop-control', identity: 'one', clock, random: seededRandom(1), log });
+    await leadership.start();
+    await leadership.close();
+    let roots = 'one';
+    const published = new PublishedRoots({ client, namespace: NAMESPACE, name: 'orlop-ca-roots', leader: { leads: true }, roots: () => roots, clock, log });
+    await published.start();
+    roots = 'two';
+    await published.start();
+    published.close();
+    server.intercept = (request) => (request.url?.endsWith('/tokenreviews') === true ? { status: 201, body: { status: { authenticated: false } } } : undefined);
+    const review = new TokenReview({ client, agents: new Set(), audience: 'istio-ca', identities: new NodeIdentities(), clock, log });
+    await review.authenticate('token');
+    expect(rightsOf('orlop-control')).toEqual(needsOf(server.requests));
+  });
+
+  it('let nobody list Secrets, or read another than the CA\'s', () => {
+    const secrets = ['orlop-agent', 'orlop-control'].flatMap((account) => rightsOf(account).filter((right) => right.includes('secrets') || right.includes('*')).map((right) => `${account}: ${right}`));
+    expect(secrets).toEqual(['orlop-control: create /secrets', 'orlop-control: get /secrets/orlop-ca', 'orlop-control: update /secrets/orlop-ca']);
+    // The Role, and so these rights, are of one namespace.
+    expect(find('Role', 'orlop-control').rules?.some(({ resources }) => resources.includes('secrets'))).toBe(true);
+  });
+});
