@@ -50,6 +50,8 @@ export class NodeAgent {
       logPath: this.#logPath,
       netns: this.#netns,
       onChange: () => {
+        // It has begun or ended: whatever it answered before, it was another process.
+        this.#ready = false;
         options.onChange();
       },
     });
