@@ -141,7 +141,7 @@ export class Http2Client extends Http2Connection implements UpstreamConnection {
     else if (this.streams.size === 0) this.#close();
   }
 
-  protected override idleFor(): void {
+  override idleFor(): void {
     // The pool closes what is idle for too long.
   }
 

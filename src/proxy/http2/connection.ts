@@ -2,9 +2,8 @@
  * What both ends of an HTTP/2 connection have in common (RFC 9113): frames, settings, header sections, flow control, and the
  * bounds that keep one peer from costing more than its traffic. A violation ends the connection with a GOAWAY that says why.
  */
-import type { Timer } from '../../core/clock.ts';
 import { MeshError } from '../../core/errors.ts';
-import { HEAD_TIMEOUT_MS, HTTP2_CONTINUATIONS_MAX, HTTP2_RESET_STREAMS_KEPT, LINGER_MS } from '../../core/limits.ts';
+import { HTTP2_RESET_STREAMS_KEPT, LINGER_MS } from '../../core/limits.ts';
 import type { Buffers } from '../buffers.ts';
 import type { DataPlane } from '../dataplane.ts';
 import type { HeaderList } from '../headers.ts';
@@ -13,16 +12,18 @@ import type { Transport, TransportOwner } from '../transport.ts';
 import { FloodGuard } from './flood-guard.ts';
 import { FrameReader } from './frame-reader.ts';
 import type { FrameHandler } from './frame-reader.ts';
-import { HpackDecoder } from './hpack/decoder.ts';
+import { Heartbeat } from './heartbeat.ts';
+import type { HeartbeatHost } from './heartbeat.ts';
 import type { HpackSink } from './hpack/decoder.ts';
 import { HpackEncoder } from './hpack/encoder.ts';
 import { HpackError } from './hpack/error.ts';
 import {
   ACK, COMPRESSION_ERROR, CONTINUATION, DATA, DEFAULT_WINDOW_BYTES, END_HEADERS, END_STREAM, ENHANCE_YOUR_CALM, FLOW_CONTROL_ERROR, FRAME_SIZE_ERROR, GOAWAY, HEADERS,
-  Http2Error, INTERNAL_ERROR, NO_ERROR, PADDED, PING, PRIORITY, PRIORITY_GIVEN, PROTOCOL_ERROR, PUSH_PROMISE, RST_STREAM, SETTINGS, STREAM_CLOSED, WINDOW_MAX, WINDOW_UPDATE,
+  Http2Error, INTERNAL_ERROR, NO_ERROR, PING, PRIORITY, PROTOCOL_ERROR, PUSH_PROMISE, RST_STREAM, SETTINGS, STREAM_CLOSED, WINDOW_MAX, WINDOW_UPDATE,
   frameHeader, goAway, ping, rstStream, windowUpdate,
 } from './protocol.ts';
 import { trailerSection } from './section-writer.ts';
+import { Sections } from './sections.ts';
 import { PeerSettings, checkSettingsLength, settingsFrame } from './settings.ts';
 import type { Http2Settings } from './settings.ts';
 import type { Http2Stream } from './stream.ts';
@@ -33,7 +34,7 @@ const PROBE = 'orlop/hb';
 /** Our answers to the peer's PINGs and SETTINGS that it does not read. */
 const UNREAD_ACKS_MAX = 1000;
 
-export abstract class Http2Connection implements TransportOwner, FrameHandler {
+export abstract class Http2Connection implements TransportOwner, FrameHandler, HeartbeatHost {
   readonly settings: Http2Settings;
   readonly peer = new PeerSettings();
   /** What we may still send on the connection as a whole. */
@@ -48,7 +49,8 @@ export abstract class Http2Connection implements TransportOwner, FrameHandler {
   protected gone = false;
   readonly #end: 'client' | 'server';
   readonly #reader: FrameReader;
-  readonly #decoder: HpackDecoder;
+  readonly #sections: Sections;
+  readonly #heartbeat: Heartbeat;
   /** Reset here; what is still on its way for them is ignored (§5.1). */
   readonly #reset = new Set<number>();
   /** What the peer may still send on the connection as a whole. */
@@ -61,16 +63,7 @@ export abstract class Http2Connection implements TransportOwner, FrameHandler {
   #dataStream: Http2Stream | undefined;
   #dataFlags = 0;
   #dataLength = 0;
-  /** The header section being gathered; -1 = none. */
-  #sectionStream = -1;
-  #sectionEnds = false;
-  #section: Buffer | undefined;
-  #sectionBytes = 0;
-  #continuations = 0;
   #unreadAcks = 0;
-  #lastReadMs: number;
-  #probing = false;
-  #timer: Timer | undefined;
 
   constructor(end: 'client' | 'server', transport: Transport, dataplane: DataPlane, settings: Http2Settings) {
     this.#end = end;
@@ -80,9 +73,14 @@ export abstract class Http2Connection implements TransportOwner, FrameHandler {
     this.settings = settings;
     this.encoder = new HpackEncoder({ maxTableSize: this.peer.headerTableBytes });
     this.flood = new FloodGuard(dataplane.clock);
-    this.#decoder = new HpackDecoder({ maxTableSize: this.peer.headerTableBytes, maxListSize: settings.headerListBytes });
+    const { headerListBytes } = settings;
+    this.#sections = new Sections(
+      { sectionBegins: (id) => this.#sinkOf(id), sectionEnded: (id, endStream, tooLarge) => this.sectionEnded(id, endStream, tooLarge) },
+      this.peer.headerTableBytes,
+      headerListBytes,
+    );
     this.#reader = new FrameReader(this, settings.frameBytes);
-    this.#lastReadMs = dataplane.clock.nowMs();
+    this.#heartbeat = new Heartbeat(dataplane.clock, settings, this);
   }
 
   /** Is this a stream that could be open, as far as its number says? */
@@ -102,7 +100,7 @@ export abstract class Http2Connection implements TransportOwner, FrameHandler {
 
   bytes(buffer: Buffer, length: number): void {
     if (this.gone) return;
-    this.#lastReadMs = this.dataplane.clock.nowMs();
+    this.#heartbeat.read();
     this.read(buffer, 0, length);
   }
 
@@ -120,26 +118,23 @@ export abstract class Http2Connection implements TransportOwner, FrameHandler {
   }
 
   closed(error: Error | undefined): void {
-    this.#timer?.cancel();
+    this.#heartbeat.stop();
     if (!this.gone) this.#lose(error);
   }
 
   frameHead(type: number, flags: number, streamId: number, length: number): void {
-    if (this.#sectionStream >= 0 && (type !== CONTINUATION || streamId !== this.#sectionStream)) throw new Http2Error(PROTOCOL_ERROR, 'a header section was interrupted');
+    this.#sections.check(type, streamId, length);
     if (!this.#settingsReceived && type !== SETTINGS) throw new Http2Error(PROTOCOL_ERROR, 'the first frame is not SETTINGS');
     if (type === DATA) this.#dataBegins(streamId, flags, length);
-    else if ((type === HEADERS || type === CONTINUATION) && this.#sectionBytes + length > this.settings.headerListBytes * 2) {
-      throw new Http2Error(ENHANCE_YOUR_CALM, 'a header section without end');
-    }
   }
 
   frame(type: number, flags: number, streamId: number, payload: Buffer, start: number, end: number): void {
     switch (type) {
       case HEADERS:
-        this.#headers(flags, streamId, payload, start, end);
+        this.#sections.headers(flags, streamId, payload, start, end);
         return;
       case CONTINUATION:
-        this.#continuation(flags, payload, start, end);
+        this.#sections.continuation(flags, payload, start, end);
         return;
       case SETTINGS:
         this.#settings(flags, streamId, payload, start, end);
@@ -299,7 +294,7 @@ export abstract class Http2Connection implements TransportOwner, FrameHandler {
     const extra = connectionWindowBytes - DEFAULT_WINDOW_BYTES;
     this.#receiveWindow += Math.max(0, extra);
     this.transport.write(preface + settingsFrame(this.settings, this.#end) + (extra > 0 ? windowUpdate(0, extra) : ''));
-    this.#watch(this.settings.pingAfterMs || HEAD_TIMEOUT_MS);
+    this.#heartbeat.start();
   }
 
   protected read(buffer: Buffer, from: number, to: number): void {
@@ -342,7 +337,7 @@ export abstract class Http2Connection implements TransportOwner, FrameHandler {
 
   #lose(error: Error | undefined): void {
     this.gone = true;
-    this.#timer?.cancel();
+    this.#heartbeat.stop();
     this.connectionLost(error);
   }
 
@@ -369,52 +364,11 @@ export abstract class Http2Connection implements TransportOwner, FrameHandler {
     if (!this.#reset.has(streamId)) throw new Http2Error(STREAM_CLOSED, 'a frame on a closed stream');
   }
 
-  #headers(flags: number, streamId: number, payload: Buffer, from: number, to: number): void {
-    if (streamId === 0) throw new Http2Error(PROTOCOL_ERROR, 'HEADERS without a stream');
-    let start = from;
-    let end = to;
-    if ((flags & PADDED) !== 0) {
-      if (start === end) throw new Http2Error(FRAME_SIZE_ERROR, 'padded HEADERS without a pad length');
-      end -= payload[start] as number;
-      start += 1;
-    }
-    if ((flags & PRIORITY_GIVEN) !== 0) {
-      if (end - start >= 5 && (payload.readUInt32BE(start) & WINDOW_MAX) === streamId) throw new Http2Error(PROTOCOL_ERROR, 'a stream that depends on itself');
-      start += 5;
-    }
-    if (start > end) throw new Http2Error(PROTOCOL_ERROR, 'HEADERS with more padding than payload');
-    const stream = this.streams.get(streamId);
-    if (stream === undefined && this.wasOpened(streamId) && !this.#reset.has(streamId)) throw new Http2Error(STREAM_CLOSED, 'HEADERS on a closed stream');
-    this.#sectionStream = streamId;
-    this.#sectionEnds = (flags & END_STREAM) !== 0;
-    if ((flags & END_HEADERS) !== 0) this.#decode(payload, start, end);
-    else this.#gather(payload, start, end);
-  }
-
-  #continuation(flags: number, payload: Buffer, start: number, end: number): void {
-    if (this.#sectionStream < 0) throw new Http2Error(PROTOCOL_ERROR, 'CONTINUATION without HEADERS');
-    this.#continuations += 1;
-    if (this.#continuations > HTTP2_CONTINUATIONS_MAX) throw new Http2Error(ENHANCE_YOUR_CALM, 'too many CONTINUATION frames');
-    this.#gather(payload, start, end);
-    if ((flags & END_HEADERS) !== 0) this.#decode(this.#section as Buffer, 0, this.#sectionBytes);
-  }
-
-  #gather(payload: Buffer, start: number, end: number): void {
-    const part = payload.subarray(start, end);
-    this.#section = this.#section === undefined ? Buffer.from(part) : Buffer.concat([this.#section, part]);
-    this.#sectionBytes = this.#section.length;
-  }
-
-  /** Also what nobody wants is decoded, because the table follows every section (§4.3). */
-  #decode(block: Buffer, start: number, end: number): void {
-    const streamId = this.#sectionStream;
-    this.#sectionStream = -1;
-    this.#section = undefined;
-    this.#sectionBytes = 0;
-    this.#continuations = 0;
-    const ignored = this.#reset.has(streamId);
-    this.#decoder.decode(block, start, end, ignored ? NOBODY : this.sectionBegins(streamId));
-    if (!ignored) this.sectionEnded(streamId, this.#sectionEnds, this.#decoder.exceeded);
+  /** Where the fields of a section go; nowhere when its stream was reset here. */
+  #sinkOf(streamId: number): HpackSink | undefined {
+    if (this.#reset.has(streamId)) return undefined;
+    if (!this.streams.has(streamId) && this.wasOpened(streamId)) throw new Http2Error(STREAM_CLOSED, 'HEADERS on a closed stream');
+    return this.sectionBegins(streamId);
   }
 
   #settings(flags: number, streamId: number, payload: Buffer, start: number, end: number): void {
@@ -425,6 +379,7 @@ export abstract class Http2Connection implements TransportOwner, FrameHandler {
     if (this.#settingsReceived) this.idleFrame('SETTINGS frames');
     if (isAck) return;
     this.#settingsReceived = true;
+    this.#heartbeat.begin();
     const before = this.peer.windowBytes;
     this.peer.read(payload, start, end);
     this.encoder.setMaxTableSize(this.peer.headerTableBytes);
@@ -487,15 +442,12 @@ export abstract class Http2Connection implements TransportOwner, FrameHandler {
     this.#acknowledge(ping(latin1(payload, start, end), ACK));
   }
 
-  /** Any answer will do: the read time is what counts; a server that drains waits for one. */
+  /** A server that drains waits for one. */
   protected pingAnswered(): void {
-    if (!this.#probing) return;
-    this.#probing = false;
-    this.#timer?.cancel();
-    this.#watch(this.settings.pingAfterMs);
+    this.#heartbeat.pingAnswered();
   }
 
-  protected sendPing(): void {
+  ping(): void {
     this.transport.write(ping(PROBE, 0));
   }
 
@@ -529,37 +481,18 @@ export abstract class Http2Connection implements TransportOwner, FrameHandler {
     }
   }
 
-  /** One standing wait: for the first SETTINGS, and then for signs of life. */
-  #watch(delayMs: number): void {
-    this.#timer = this.dataplane.clock.coarse(delayMs, () => this.#checkLife());
+  /** Part of a frame is here, and the rest is not. */
+  get incomplete(): boolean {
+    return !this.#reader.idle;
   }
 
-  #checkLife(): void {
-    if (this.gone) return;
-    const { pingAfterMs, pingTimeoutMs } = this.settings;
-    const silentMs = this.dataplane.clock.nowMs() - this.#lastReadMs;
-    if (!this.#settingsReceived || (!this.#reader.idle && silentMs >= HEAD_TIMEOUT_MS)) {
-      this.shut(NO_ERROR, 'a frame did not arrive in time', this.lastPeerStream);
-      return;
-    }
-    if (pingAfterMs === 0) {
-      this.idleFor(silentMs);
-      if (!this.gone) this.#watch(HEAD_TIMEOUT_MS);
-      return;
-    }
-    if (this.#probing && silentMs >= pingTimeoutMs) {
-      this.transport.destroy();
-      return;
-    }
-    if (!this.#probing && silentMs >= pingAfterMs) {
-      this.#probing = true;
-      this.sendPing();
-    } else if (silentMs < pingAfterMs) this.#probing = false;
-    this.#watch(this.#probing ? pingTimeoutMs : Math.max(1, pingAfterMs - silentMs));
+  tooSlow(): void {
+    this.shut(NO_ERROR, 'a frame did not arrive in time', this.lastPeerStream);
   }
 
-  /** Nothing was read for so long. */
-  protected abstract idleFor(silentMs: number): void;
+  dead(): void {
+    this.transport.destroy();
+  }
+
+  abstract idleFor(silentMs: number): void;
 }
-
-const NOBODY: HpackSink = { field: () => undefined };

@@ -94,7 +94,7 @@ export class Http2Server extends Http2Connection {
     if (this.gone || this.#leaving) return;
     this.#leaving = true;
     this.transport.write(goAway(STREAM_ID_MAX, NO_ERROR));
-    this.sendPing();
+    this.ping();
     this.#grace = this.dataplane.clock.after(HTTP2_GOAWAY_GRACE_MS, () => this.#leave());
   }
 
@@ -163,7 +163,7 @@ export class Http2Server extends Http2Connection {
     if (this.#leaving) this.#leave();
   }
 
-  protected override idleFor(silentMs: number): void {
+  override idleFor(silentMs: number): void {
     if (this.streams.size === 0 && silentMs >= DOWNSTREAM_IDLE_TIMEOUT_MS) this.drain();
   }
 
