@@ -73,6 +73,12 @@ describe('a cluster of two nodes', () => {
     return stdout.trim() || stderr;
   };
 
+  /** As a process of the first node: needs neither the API server nor a kubelet. */
+  const fetchFromNode = async (host: string): Promise<string> => {
+    const [command = '', ...args] = cluster.nodes[0]?.argv(['curl', '-s', `http://${host}/`]) ?? [];
+    return (await runCommand(command, args)).stdout.trim();
+  };
+
   const webPods = async (): Promise<{ name: string; address: string; node: string }[]> => {
     const { items } = await cluster.client.makeApiClient(CoreV1Api).listNamespacedPod({ namespace: NAMESPACE, labelSelector: 'app=web' });
     return items.map(({ metadata, spec, status }) => ({ name: metadata?.name ?? '', address: status?.podIP ?? '', node: spec?.nodeName ?? '' }));
@@ -100,6 +106,12 @@ describe('a cluster of two nodes', () => {
     for (const { address } of await webPods()) expect(stdout).toContain(address);
   });
 
+  it('answers a port by its name, and says what does not exist', async () => {
+    const lookUp = async (...args: string[]): Promise<string> => (await cluster.exec('deploy/client', ['nslookup', ...args], { namespace: NAMESPACE })).stdout;
+    expect(await lookUp('-type=srv', `_http._tcp.web.${NAMESPACE}.svc.cluster.local`)).toContain(`web.${NAMESPACE}.svc.cluster.local`);
+    expect(await lookUp(`nobody.${NAMESPACE}.svc.cluster.local`)).toContain('NXDOMAIN');
+  });
+
   it('gives pods the address and the account to ask the API server with', async () => {
     const script = 'timeout 5 wget -q --no-check-certificate --header "Authorization: Bearer $(cat token)" -O- https://kubernetes.default.svc/version';
     const { stdout, stderr } = await cluster.exec('deploy/client', ['sh', '-c', `cd /var/run/secrets/kubernetes.io/serviceaccount && ${script}`], { namespace: NAMESPACE });
@@ -125,11 +137,19 @@ describe('a cluster of two nodes', () => {
     const [pod] = await webPods();
     await cluster.disturb('apiserver', 'kill');
     await expect(cluster.kubectl(['get', 'nodes', '--request-timeout=2s'])).rejects.toThrow('kubectl');
-    const [command = '', ...args] = cluster.nodes[0]?.argv(['curl', '-s', `http://${pod?.address ?? ''}:8080/`]) ?? [];
-    expect((await runCommand(command, args)).stdout.trim()).toBe(pod?.name);
+    expect(await fetchFromNode(`${pod?.address ?? ''}:8080`)).toBe(pod?.name);
     await cluster.disturb('apiserver', 'start');
     const apps = cluster.client.makeApiClient(AppsV1Api);
     await cluster.until('the API server back', async () => apps.readNamespacedDaemonSet({ namespace: NAMESPACE, name: 'web' }).then(() => true, () => false));
+  });
+
+  it('keeps pods running while a node\'s kubelet and containerd are away', async () => {
+    const [pod] = await webPods();
+    const node = pod?.node ?? '';
+    for (const program of ['kubelet', 'containerd'] as const) await cluster.disturb(`${program}/${node}`, 'kill');
+    expect(await fetchFromNode(`${pod?.address ?? ''}:8080`)).toBe(pod?.name);
+    for (const program of ['containerd', 'kubelet'] as const) await cluster.disturb(`${program}/${node}`, 'start');
+    await cluster.until('exec on the node', async () => (await cluster.exec(pod?.name ?? '', ['true'], { namespace: NAMESPACE })).code === 0);
   });
 });
 
