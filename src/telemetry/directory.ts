@@ -13,6 +13,8 @@ export interface Peer {
   /** SPIFFE id. What it counts for is up to how the connection is secured. */
   readonly principal: string;
   readonly cluster: string;
+  /** It takes part in the mesh, so what reaches it from there is mutually authenticated. */
+  readonly enrolled: boolean;
 }
 
 /** Somebody outside the mesh. */
@@ -25,6 +27,7 @@ export const UNKNOWN_PEER: Peer = Object.freeze({
   canonicalRevision: 'latest',
   principal: 'unknown',
   cluster: 'unknown',
+  enrolled: false,
 });
 
 /** Istio's name of the cluster when it has no other (`ISTIO_META_CLUSTER_ID`). */
@@ -63,5 +66,6 @@ function peerOf(workload: Workload, trustDomain: string): Peer {
     canonicalRevision: workload.canonicalRevision,
     principal: formatSpiffeId({ trustDomain, namespace, serviceAccount }),
     cluster: CLUSTER,
+    enrolled: workload.enrolled,
   });
 }

@@ -42,7 +42,7 @@ export class Edges {
     const source = outbound ? connection.workload.id : (this.#directory.idOf(connection.remoteAddress) ?? '');
     const destination = outbound ? (facts.upstreamWorkload ?? '') : connection.workload.id;
     const service = serviceOf(facts);
-    const proof = outbound ? UNKNOWN : principalOf(connection.peer);
+    const proof = outbound ? this.#proofOf(facts, destination) : principalOf(connection.peer);
     const byService = branch(branch(this.#trees[reporter], proof), source);
     const byProtocol = branch(byService, service);
     const byDestination: ByDestination = branch(byProtocol, facts.protocol);
@@ -63,12 +63,18 @@ export class Edges {
     this.#trees = { source: new Map(), destination: new Map() };
   }
 
+  /** To a pod of the mesh both ends prove who they are, unless the DestinationRule wants something else. */
+  #proofOf({ cluster }: ExchangeFacts, destination: string): string {
+    const mutual = cluster?.tls === undefined || cluster.tls.mode === 'ISTIO_MUTUAL';
+    return mutual && this.#directory.peer(destination).enrolled ? MUTUAL : PLAINTEXT;
+  }
+
   #make(reporter: Reporter, proof: string, source: string, destination: string, service: ServiceRef, protocol: Protocol): Edge {
     const labels = labelsOf(reporter, proof, this.#directory.peer(source), this.#directory.peer(destination), service, protocol);
     const same = this.#all.find((edge) => sameLabels(edge.labels, labels));
     if (same !== undefined) return same;
     if (this.#all.length >= METRIC_EDGES_MAX) {
-      this.#overflow ??= new Edge(labelsOf(reporter, UNKNOWN, OVERFLOW_PEER, OVERFLOW_PEER, OVERFLOW_SERVICE, protocol));
+      this.#overflow ??= new Edge(labelsOf(reporter, PLAINTEXT, OVERFLOW_PEER, OVERFLOW_PEER, OVERFLOW_SERVICE, protocol));
       return this.#overflow;
     }
     const edge = new Edge(labels);
@@ -80,6 +86,8 @@ export class Edges {
 const UNKNOWN = 'unknown';
 /** The connection is plaintext, which proves nobody. */
 const PLAINTEXT = 'plaintext';
+/** Of an outgoing one: both ends have proved that they are what the registry says. */
+const MUTUAL = 'mutual';
 
 /** Bytes that never leave the process count as mutual TLS: to whoever reads the metrics it is the same promise. */
 function principalOf({ identity, security }: ExchangeFacts['connection']['peer']): string {
@@ -103,16 +111,16 @@ function branch<K, L, V>(tree: Map<K, Map<L, V>>, key: K): Map<L, V> {
   return made;
 }
 
-/** Istio's values: an unknown peer is `unknown`, and the security of a connection is only known at its server. */
+/** Istio's values: an unknown peer is `unknown`, and what a connection is secured by is only told at its server. */
 function labelsOf(reporter: Reporter, proof: string, source: Peer, destination: Peer, service: ServiceRef, protocol: Protocol): EdgeLabels {
-  const secure = reporter === 'destination' && proof !== PLAINTEXT;
+  const secure = proof !== PLAINTEXT;
   return {
     reporter,
     source_workload: source.workload,
     source_canonical_service: source.canonicalService,
     source_canonical_revision: source.canonicalRevision,
     source_workload_namespace: source.namespace,
-    source_principal: secure ? proof : UNKNOWN,
+    source_principal: secure ? (proof === MUTUAL ? source.principal : proof) : UNKNOWN,
     source_app: source.app,
     source_version: source.version,
     source_cluster: source.cluster,

@@ -46,7 +46,7 @@ describe('istio_* metrics', () => {
       value: 1,
       labels: {
         reporter: 'source', source_workload: 'productpage-v1', source_workload_namespace: 'shop', source_app: 'productpage', source_version: 'v1',
-        source_canonical_service: 'productpage', source_canonical_revision: 'v1', source_principal: 'unknown',
+        source_canonical_service: 'productpage', source_canonical_revision: 'v1', source_principal: 'spiffe://cluster.local/ns/shop/sa/default', destination_principal: 'spiffe://cluster.local/ns/shop/sa/default',
         destination_workload: 'reviews-v2', destination_workload_namespace: 'shop', destination_app: 'reviews', destination_version: 'v2',
         destination_service: 'reviews.shop.svc.cluster.local', destination_service_name: 'reviews', destination_service_namespace: 'shop',
         request_protocol: 'http', response_code: '200', grpc_response_status: '', response_flags: '-', connection_security_policy: 'unknown',
@@ -63,7 +63,7 @@ describe('istio_* metrics', () => {
     expect(total(series, 'istio_requests_total', { reporter: 'destination', source_workload: 'unknown', source_canonical_revision: 'latest' })).toBe(1);
   });
 
-  it('name both ends by what they have proved, and only at the server', async () => {
+  it('name both ends by what they have proved; how, only at the server', async () => {
     const node = new Node();
     const identity = 'spiffe://cluster.local/ns/shop/sa/productpage';
     const from = (peer: { identity: string; security: 'none' | 'mutual_tls' | 'local' }): ReturnType<typeof serverFacts> => serverFacts({ connection: { ...serverFacts().connection, peer } });
@@ -71,10 +71,13 @@ describe('istio_* metrics', () => {
     node.worker.exchangeEnded(from({ identity, security: 'local' }), 12);
     node.worker.exchangeEnded(from({ identity: '', security: 'none' }), 12);
     node.worker.exchangeEnded(facts(), 12);
+    node.worker.exchangeEnded(facts({ upstreamWorkload: undefined }), 12);
     const series = await node.series();
     const secure = { reporter: 'destination', connection_security_policy: 'mutual_tls', source_principal: identity, destination_principal: 'spiffe://cluster.local/ns/shop/sa/default' };
     expect(total(series, 'istio_requests_total', secure)).toBe(2);
     expect(total(series, 'istio_requests_total', { reporter: 'destination', connection_security_policy: 'none', source_principal: 'unknown', destination_principal: 'unknown' })).toBe(1);
+    expect(total(series, 'istio_requests_total', { reporter: 'source', connection_security_policy: 'unknown', source_principal: 'spiffe://cluster.local/ns/shop/sa/default', destination_principal: 'spiffe://cluster.local/ns/shop/sa/default' })).toBe(1);
+    // Somebody outside the mesh proves nothing.
     expect(total(series, 'istio_requests_total', { reporter: 'source', connection_security_policy: 'unknown', source_principal: 'unknown', destination_principal: 'unknown' })).toBe(1);
   });
 
