@@ -8,7 +8,10 @@ import type { WorkloadCertificate } from '../../certs/certificate.ts';
 
 /** As Istio's ambient mode has it: TLS 1.3 with AES-GCM, which every CPU does in hardware. */
 const CIPHERS = 'TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384';
-/** SSL_OP_NO_TICKET: sessions are not resumed, so that every connection proves its identity anew. */
+/**
+ * SSL_OP_NO_TICKET: sessions are not resumed, so that every connection proves its identity anew. OpenSSL still sends two tickets in
+ * TLS 1.3, which Node cannot turn off; they are references to sessions that nobody keeps.
+ */
 const NO_TICKET = 0x4000;
 
 export class Identities {
