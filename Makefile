@@ -27,7 +27,7 @@ test-kube: .setup-done ## tests on a real Kubernetes of two nodes on this machin
 kube-up: .setup-done ## that cluster, to try things on (make kube-down removes it)
 	@$(NODE) test/kube/cluster/main.ts up
 
-kube-down: ## remove every such cluster
+kube-down: ## remove such clusters, also those that a crash left behind
 	@$(NODE) test/kube/cluster/main.ts down
 
 check: .setup-done ## types, lint, dead code, layers

@@ -39,7 +39,7 @@ export function makeGroups(name: string): string[] {
     const directory = join(hierarchy.path, name);
     const path = [directory];
     while (dirname(path[0] as string) !== hierarchy.path) path.unshift(dirname(path[0] as string));
-    for (const group of path) makeGroup(group, hierarchy);
+    while (!existsSync(directory)) for (const group of path) makeGroup(group, hierarchy);
     return directory;
   });
 }
@@ -111,9 +111,10 @@ function groupsBelow(directory: string): string[] {
 }
 
 function makeGroup(group: string, { version, options }: Hierarchy): void {
-  if (existsSync(group)) return;
-  mkdirSync(group);
   const parent = dirname(group);
+  // Another cluster that ends now removes the group that all share when it finds it empty: then it is made again.
+  if (existsSync(group) || !existsSync(parent)) return;
+  mkdirSync(group);
   // A cpuset of v1 is born empty, and takes no process until it has processors and memory.
   if (options.split(',').includes('cpuset')) for (const file of ['cpuset.cpus', 'cpuset.mems']) writeFileSync(`${group}/${file}`, readFileSync(`${parent}/${file}`));
   if (version === 2) {

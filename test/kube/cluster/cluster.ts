@@ -1,7 +1,7 @@
 /** A Kubernetes cluster on this machine, made for a test and gone with it: real programs, and nodes made of namespaces. */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { copyFileSync, existsSync } from 'node:fs';
+import { copyFileSync, existsSync, readFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
@@ -74,7 +74,9 @@ export class Cluster {
     const home = await build(progress);
     await makeRoom(names);
     const ports = options.nodes === 0 ? await freePorts() : NODE_PORTS;
-    const cluster = new Cluster(names, claim(names, { name: names.name, nodeCount: options.nodes, home, ports }));
+    const cluster = new Cluster(names, claim(names, {
+      name: names.name, nodeCount: options.nodes, home, ports, ...(options.keep !== true && { ownerPid: process.pid }),
+    }));
     if (options.keep !== true) cluster.#keeper = Keeper.start(names);
     try {
       await cluster.#bringUp(progress);
@@ -247,11 +249,20 @@ export class Cluster {
   }
 }
 
-/** Take down the clusters of these names, running or left behind; all of them when none is named. Returns the names. */
-export async function takeDown(names: readonly string[]): Promise<string[]> {
-  const found = names.length === 0 ? clusterNames() : [...names];
-  for (const name of found) await sweep(name);
+/** Take down the cluster of this name; without one, all that were kept or left behind, but none that a running test holds. Returns their names. */
+export async function takeDown(name?: string): Promise<string[]> {
+  const found = name === undefined ? clusterNames().filter((one) => !isHeld(readState(one)?.ownerPid)) : [name];
+  for (const one of found) await sweep(one);
   return found;
+}
+
+/** Does the process live, and run this program? A process id alone may have passed to another. */
+function isHeld(ownerPid: number | undefined): boolean {
+  try {
+    return ownerPid !== undefined && readFileSync(`/proc/${ownerPid}/cmdline`, 'utf8').includes('node');
+  } catch {
+    return false;
+  }
 }
 
 /** Build what a cluster is made of, unless it is in the cache; returns its directory. */

@@ -13,8 +13,8 @@ async function up(name: string | undefined): Promise<void> {
 }
 
 async function down(name: string | undefined): Promise<void> {
-  const names = await takeDown(name === undefined ? [] : [name]);
-  print(names.length === 0 ? 'no cluster is up' : `down: ${names.join(', ')}`);
+  const names = await takeDown(name);
+  print(names.length === 0 ? 'no cluster was kept or left behind' : `down: ${names.join(', ')}`);
 }
 
 function print(line: string): void {

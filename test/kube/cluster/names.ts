@@ -1,5 +1,5 @@
 /** Names, addresses and paths of a test cluster. Everything it makes carries its name, so that leftovers can be told and removed. */
-import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readdirSync, readFileSync, rmdirSync, rmSync, writeFileSync } from 'node:fs';
 import { ClusterError } from './cluster-error.ts';
 
 const CLUSTERS_DIRECTORY = '/var/tmp/orlop-kube';
@@ -12,6 +12,8 @@ export interface ClusterState {
   /** Makes the cluster's network its own among those on this machine: 198.18.<number>.0/24 (RFC 2544, never routed). */
   number: number;
   nodeCount: 0 | 2;
+  /** The process whose end is the cluster's end; absent when it is kept. */
+  ownerPid?: number;
   /** What scripts/kube.sh built. */
   home: string;
   /** Of the API server, of etcd, and of etcd for other members. */
@@ -135,7 +137,11 @@ export function claim(names: ClusterNames, state: Omit<ClusterState, 'number'>):
 /** Remove the cluster's directory, and what all clusters share when it was the last. */
 export function removeDirectory(names: ClusterNames): void {
   rmSync(names.directory, { recursive: true, force: true });
-  if (clusterNames().length === 0) rmSync(CLUSTERS_DIRECTORY, { recursive: true, force: true });
+  try {
+    rmdirSync(CLUSTERS_DIRECTORY);
+  } catch {
+    // Another cluster is in it, or it is gone already.
+  }
 }
 
 function freeNumber(): number {
