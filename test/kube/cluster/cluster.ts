@@ -1,7 +1,7 @@
 /** A Kubernetes cluster on this machine, made for a test and gone with it: real programs, and nodes made of namespaces. */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { copyFileSync, existsSync, readFileSync } from 'node:fs';
+import { copyFileSync, readFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
@@ -285,12 +285,15 @@ async function build(progress: (text: string) => void): Promise<string> {
 /** See that no cluster of this name runs, and sweep what a killed one has left. */
 async function makeRoom(names: ClusterNames): Promise<void> {
   const state = readState(names.name);
-  if (state !== undefined) {
-    const home = state.nodeCount === 0 ? undefined : new KubeNode(names, state, 1);
-    const runs = home === undefined ? existsSync(names.pid('etcd')) && controlPlaneComponent('etcd', names, state, undefined).running : home.running;
-    if (runs) throw new ClusterError(`a cluster "${names.name}" is up already; take it down with make kube-down, or give this one another name`);
+  if (state !== undefined && (isHeld(state.ownerPid) || (state.ownerPid === undefined && isRunning(names, state)))) {
+    throw new ClusterError(`a cluster "${names.name}" is up already; take it down with make kube-down, or give this one another name`);
   }
+  await Keeper.untilGone(names);
   await sweep(names.name);
+}
+
+function isRunning(names: ClusterNames, state: ClusterState): boolean {
+  return state.nodeCount === 0 ? controlPlaneComponent('etcd', names, state, undefined).running : new KubeNode(names, state, 1).running;
 }
 
 async function freePorts(): Promise<Ports> {
