@@ -6,10 +6,7 @@ import type { LogLevel } from '../core/log-level.ts';
 import type { RedirectMode } from '../redirect/detect.ts';
 import { configPlace } from './config-place.ts';
 import { duration, port } from './values.ts';
-
-/** sysexits.h: the command line is wrong; something the agent needs is not there. */
-const EX_USAGE = 64;
-const EX_UNAVAILABLE = 69;
+import { EX_USAGE, fail, runUntilEnded } from './long-running.ts';
 
 const DAY_MS = 86_400_000;
 const CA_SERVER_NAME = 'orlop-control.orlop-system.svc';
@@ -62,16 +59,15 @@ export function agentCommand(): Command {
 async function run(flags: Flags): Promise<void> {
   const config = configPlace(flags);
   if (typeof config === 'string') {
-    fail(EX_USAGE, config);
+    fail('agent', EX_USAGE, config);
     return;
   }
   if (flags.caAddress !== undefined && (flags.caRoots === undefined || flags.caToken === undefined)) {
-    fail(EX_USAGE, '--ca-address needs --ca-roots and --ca-token: the roots to trust the CA by, and the token of this node');
+    fail('agent', EX_USAGE, '--ca-address needs --ca-roots and --ca-token: the roots to trust the CA by, and the token of this node');
     return;
   }
-  let agent: Agent;
-  try {
-    agent = await Agent.start({
+  await runUntilEnded('agent', async () =>
+    Agent.start({
       config,
       node: flags.node,
       runDirectory: flags.runDir,
@@ -85,29 +81,12 @@ async function run(flags: Flags): Promise<void> {
       ca: caOf(flags),
       certificateLifetimeMs: flags.certificateLifetime,
       allowLocalJwks: flags.allowLocalJwks === true,
-    });
-  } catch (error) {
-    fail(EX_UNAVAILABLE, error instanceof Error ? error.message : String(error));
-    return;
-  }
-  let asked = 0;
-  const end = (): void => {
-    asked += 1;
-    // A second signal means now.
-    if (asked > 1) process.exit(1);
-    void agent.stop().then(() => process.exit(0));
-  };
-  process.on('SIGTERM', end);
-  process.on('SIGINT', end);
+    }),
+  );
 }
 
 function caOf({ caAddress: address, caServerName: serverName, caRoots: rootsFile, caToken: tokenFile }: Flags): CaAddress | undefined {
   return address === undefined || rootsFile === undefined || tokenFile === undefined ? undefined : { address, serverName, rootsFile, tokenFile };
-}
-
-function fail(code: number, message: string): void {
-  process.stderr.write(`orlop agent: ${message}\n`);
-  process.exit(code);
 }
 
 function count(text: string): number {

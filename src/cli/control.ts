@@ -10,10 +10,7 @@ import type { ConfigPlace } from '../kube/open-config.ts';
 import { ask } from './ask.ts';
 import { configPlace } from './config-place.ts';
 import { duration, port } from './values.ts';
-
-/** sysexits.h: the command line is wrong; something that is needed is not there. */
-const EX_USAGE = 64;
-const EX_UNAVAILABLE = 69;
+import { EX_UNAVAILABLE, EX_USAGE, fail, runUntilEnded } from './long-running.ts';
 
 const DAY_MS = 86_400_000;
 const RUN_DIRECTORY = '/run/orlop';
@@ -102,7 +99,7 @@ async function askControl(runDirectory: string, path: string, method: 'GET' | 'P
     (status === 200 ? process.stdout : process.stderr).write(body);
     process.exitCode = status === 200 ? 0 : 1;
   } catch (error) {
-    fail(EX_UNAVAILABLE, `nobody answers at ${socketPath} (${(error as NodeJS.ErrnoException).code ?? String(error)}); name the --run-dir of the control`);
+    fail('control', EX_UNAVAILABLE, `nobody answers at ${socketPath} (${(error as NodeJS.ErrnoException).code ?? String(error)}); name the --run-dir of the control`);
   }
 }
 
@@ -110,12 +107,11 @@ async function run(flags: Flags): Promise<void> {
   const config = configPlace(flags);
   const problem = typeof config === 'string' ? config : usageProblem(flags, config);
   if (typeof config === 'string' || problem !== undefined) {
-    fail(EX_USAGE, problem ?? '');
+    fail('control', EX_USAGE, problem ?? '');
     return;
   }
-  let control: Control;
-  try {
-    control = await Control.start({
+  await runUntilEnded('control', async () =>
+    Control.start({
       config,
       nodes: nodesOf(flags, config),
       listen: flags.listen,
@@ -126,20 +122,8 @@ async function run(flags: Flags): Promise<void> {
       httpPort: flags.httpPort,
       runDirectory: flags.runDir,
       logLevel: flags.logLevel,
-    });
-  } catch (error) {
-    fail(EX_UNAVAILABLE, error instanceof Error ? error.message : String(error));
-    return;
-  }
-  let asked = 0;
-  const end = (): void => {
-    asked += 1;
-    // A second signal means now.
-    if (asked > 1) process.exit(1);
-    void control.stop().then(() => process.exit(0));
-  };
-  process.on('SIGTERM', end);
-  process.on('SIGINT', end);
+    }),
+  );
 }
 
 function usageProblem({ nodeTokens, caCert, caKey, caRoot }: Flags, config: ConfigPlace): string | undefined {
@@ -157,11 +141,6 @@ function keysOf({ nodeTokens, caCert, caKey, caRoot, caStoreFd }: Flags, config:
   if (caCert !== undefined && caKey !== undefined) return { files: { certificate: caCert, key: caKey, roots: caRoot } };
   if (caStoreFd !== undefined) return { fd: caStoreFd };
   return 'directory' in config || nodeTokens !== undefined ? 'memory' : 'secret';
-}
-
-function fail(code: number, message: string): void {
-  process.stderr.write(`orlop control: ${message}\n`);
-  process.exit(code);
 }
 
 function listen(text: string): Flags['listen'] {

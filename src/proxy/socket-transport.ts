@@ -17,7 +17,7 @@ import { Block, PlainReadBuffers, RecordReadBuffers, isShared, withHeadroom } fr
 import type { ReadBuffers } from './read-buffers.ts';
 import { readInto } from './read-into.ts';
 import type { KeepAlive, Transport, TransportOwner } from './transport.ts';
-import { beginTurn, endTurn, flushAfterRound, flushLater } from './turn.ts';
+import { beginTurn, endTurn, flushAfterRound, flushLater, inTurn } from './turn.ts';
 
 /** Chunks up to this join the gathered text. */
 const TEXT_CHUNK_BYTES = 8 * 1024;
@@ -64,7 +64,7 @@ export class SocketTransport implements Transport {
     this.#socket = make(this);
     const socket = this.#socket;
     socket.on('end', () => {
-      this.#turn(() => {
+      inTurn(() => {
         this.owner.ended();
       });
     });
@@ -73,7 +73,7 @@ export class SocketTransport implements Transport {
     });
     socket.on('close', () => {
       this.#open = false;
-      this.#turn(() => {
+      inTurn(() => {
         this.owner.closed(this.#error);
       });
     });
@@ -94,7 +94,7 @@ export class SocketTransport implements Transport {
     const transport = new SocketTransport(owner, new PlainReadBuffers(), (self) => new Socket({ fd, allowHalfOpen: true, manualStart: true, onread: self.#onread() } as never));
     const socket = transport.#socket as Socket;
     socket.on('connect', () => {
-      transport.#turn(() => {
+      inTurn(() => {
         transport.owner.connected?.();
       });
     });
@@ -107,7 +107,7 @@ export class SocketTransport implements Transport {
   static securing(tls: TLSSocket, owner: TransportOwner): SocketTransport {
     const transport = SocketTransport.secured(tls, owner);
     tls.once('secureConnect', () => {
-      transport.#turn(() => {
+      inTurn(() => {
         transport.owner.connected?.();
       });
     });
@@ -269,16 +269,6 @@ export class SocketTransport implements Transport {
     }
   }
 
-  /** Run a step of the owner, then flush what it wrote. */
-  #turn(step: () => void): void {
-    beginTurn();
-    try {
-      step();
-    } finally {
-      endTurn();
-    }
-  }
-
   #writeNow(chunk: Buffer): boolean {
     if (!this.#open) return true;
     // An unfinished write of memory that is about to be overwritten needs a copy.
@@ -357,7 +347,7 @@ export class SocketTransport implements Transport {
     this.#socket.write(EMPTY, () => {
       this.#waiting = false;
       if (!this.#open) return;
-      this.#turn(() => {
+      inTurn(() => {
         this.owner.drained();
       });
     });

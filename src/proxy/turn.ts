@@ -40,6 +40,16 @@ export function endTurn(): void {
   if (depth === 0 && waiting.length > 0) flushWaiting();
 }
 
+/** Run a step of whoever owns a connection, then flush what it wrote. */
+export function inTurn(step: () => void): void {
+  beginTurn();
+  try {
+    step();
+  } finally {
+    endTurn();
+  }
+}
+
 function flushWaiting(): void {
   scheduled = false;
   // A stream of a tunnel hands its bytes to the tunnel's connection, which then joins the end of the list.

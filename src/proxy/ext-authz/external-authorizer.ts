@@ -19,6 +19,7 @@ import { HttpChecker } from './http-check.ts';
 import { applyChanges, isFraming } from './outcome.ts';
 import type { Allowed, CheckOutcome, Denied, HeaderChange } from './outcome.ts';
 import type { CheckSubject, Checker } from './subject.ts';
+import { ForwardingResponse } from '../layers/forwarding-response.ts';
 
 /** Tells the application that nobody could be asked; from a client it is a forgery. */
 const FAILURE_MODE_ALLOWED = 'x-envoy-auth-failure-mode-allowed';
@@ -152,37 +153,16 @@ function deny({ status, headers, body }: Denied, provider: ExtAuthzProvider, exc
 }
 
 /** The application's answer, with what the authorizer adds to it. */
-class ChangedResponse implements ResponseSink {
+class ChangedResponse extends ForwardingResponse {
   readonly #changes: readonly HeaderChange[];
-  readonly #response: ResponseSink;
 
   constructor(changes: readonly HeaderChange[], response: ResponseSink) {
+    super(response);
     this.#changes = changes;
-    this.#response = response;
   }
 
-  informational(head: ResponseHead): void {
-    this.#response.informational(head);
-  }
-
-  head(head: ResponseHead): void {
+  override head(head: ResponseHead): void {
     applyChanges(head.headers, this.#changes);
-    this.#response.head(head);
-  }
-
-  data(chunk: Buffer): boolean {
-    return this.#response.data(chunk);
-  }
-
-  end(trailers: HeaderList | undefined): void {
-    this.#response.end(trailers);
-  }
-
-  abort(error: MeshError): void {
-    this.#response.abort(error);
-  }
-
-  resumeRequest(): void {
-    this.#response.resumeRequest();
+    this.response.head(head);
   }
 }

@@ -5,7 +5,7 @@
 import type { MeshError } from '../../core/errors.ts';
 import { latin1 } from '../latin1.ts';
 import type { Transport, TransportOwner } from '../transport.ts';
-import { beginTurn, endTurn, flushLater } from '../turn.ts';
+import { flushLater, inTurn } from '../turn.ts';
 
 /** The stream below: a request to send into, or an answer. */
 export interface StreamEnd {
@@ -154,7 +154,7 @@ export class StreamTransport implements Transport {
 
   /** The connection is made. */
   opened(): void {
-    if (this.#open) this.#turn(() => this.owner.connected?.());
+    if (this.#open) inTurn(() => this.owner.connected?.());
   }
 
   /** Content from the other end; false: hold. */
@@ -174,7 +174,7 @@ export class StreamTransport implements Transport {
       return;
     }
     this.#inputEnded = true;
-    this.#turn(() => this.owner.ended());
+    inTurn(() => this.owner.ended());
     this.#closeWhenOver();
   }
 
@@ -183,7 +183,7 @@ export class StreamTransport implements Transport {
     this.#blocked = false;
     if (!this.#owed || !this.#open) return;
     this.#owed = false;
-    this.#turn(() => this.owner.drained());
+    inTurn(() => this.owner.drained());
   }
 
   /** The stream is no more. */
@@ -193,7 +193,7 @@ export class StreamTransport implements Transport {
   }
 
   #deliver(chunk: Buffer): void {
-    this.#turn(() => this.owner.bytes(chunk, chunk.length));
+    inTurn(() => this.owner.bytes(chunk, chunk.length));
   }
 
   #settle(): boolean {
@@ -206,7 +206,7 @@ export class StreamTransport implements Transport {
   #closeWhenOver(): void {
     if (!this.#inputEnded || !this.#outputEnded || !this.#open) return;
     this.#open = false;
-    process.nextTick(() => this.#turn(() => this.owner.closed(undefined)));
+    process.nextTick(() => inTurn(() => this.owner.closed(undefined)));
   }
 
   #cut(abruptly: boolean): void {
@@ -214,21 +214,12 @@ export class StreamTransport implements Transport {
     this.#open = false;
     this.#text = '';
     this.#stream.cut(abruptly);
-    process.nextTick(() => this.#turn(() => this.owner.closed(undefined)));
+    process.nextTick(() => inTurn(() => this.owner.closed(undefined)));
   }
 
   #close(error: Error | undefined): void {
     this.#open = false;
     this.#text = '';
-    this.#turn(() => this.owner.closed(error));
-  }
-
-  #turn(step: () => void): void {
-    beginTurn();
-    try {
-      step();
-    } finally {
-      endTurn();
-    }
+    inTurn(() => this.owner.closed(error));
   }
 }

@@ -1,6 +1,5 @@
 /** The HTTP/2 connection to an endpoint: as many exchanges at a time as the endpoint allows. */
 import { MeshError } from '../../core/errors.ts';
-import { HEAD_BYTES_MAX, HTTP2_CONNECTION_WINDOW_BYTES, HTTP2_STREAMS_MAX, HTTP2_STREAM_WINDOW_BYTES } from '../../core/limits.ts';
 import type { DataPlane } from '../dataplane.ts';
 import type { RequestSink, ResponseSink } from '../exchange.ts';
 import type { RequestHead } from '../head.ts';
@@ -11,22 +10,12 @@ import { ClientStream } from './client-stream.ts';
 import { Http2Connection } from './connection.ts';
 import { ResponseHeadReader, TrailerReader } from './heads.ts';
 import type { HpackSink } from './hpack/decoder.ts';
-import { CANCEL, DEFAULT_FRAME_BYTES, Http2Error, NO_ERROR, PREFACE, PROTOCOL_ERROR, REFUSED_STREAM, STREAM_CLOSED, STREAM_ID_MAX, errorName, goAway } from './protocol.ts';
+import { CANCEL, Http2Error, NO_ERROR, PREFACE, PROTOCOL_ERROR, REFUSED_STREAM, STREAM_CLOSED, STREAM_ID_MAX, errorName, goAway } from './protocol.ts';
 import { tunnelError } from './reset-code.ts';
 import { requestSection } from './section-writer.ts';
+import { APPLICATION } from './settings.ts';
 import type { Http2Settings } from './settings.ts';
 import type { Http2Stream } from './stream.ts';
-
-/** For the connections to applications and to endpoints outside the mesh. */
-const UPSTREAM: Http2Settings = Object.freeze({
-  streamWindowBytes: HTTP2_STREAM_WINDOW_BYTES,
-  connectionWindowBytes: HTTP2_CONNECTION_WINDOW_BYTES,
-  frameBytes: DEFAULT_FRAME_BYTES,
-  headerListBytes: HEAD_BYTES_MAX,
-  streams: HTTP2_STREAMS_MAX,
-  pingAfterMs: 0,
-  pingTimeoutMs: 0,
-});
 
 /** RFC 9113 §6.5.2 advises endpoints not to allow fewer. */
 const STREAMS_EXPECTED = 100;
@@ -48,7 +37,7 @@ export class Http2Client extends Http2Connection implements UpstreamConnection {
   }
 
   /** What a pool is given to make its connections speak HTTP/2, with prior knowledge (RFC 9113 §3.3). */
-  static over(dataplane: DataPlane, settings: Http2Settings = UPSTREAM): UpstreamCodec {
+  static over(dataplane: DataPlane, settings: Http2Settings = APPLICATION): UpstreamCodec {
     return { expectedCapacity: STREAMS_EXPECTED, open: (transport, owner) => new Http2Client(transport, owner, dataplane, settings) };
   }
 

@@ -1,7 +1,7 @@
 /** A client's HTTP/2 connection: its streams become exchanges, which the service answers in any order. */
 import type { Timer } from '../../core/clock.ts';
 import { MeshError } from '../../core/errors.ts';
-import { DOWNSTREAM_IDLE_TIMEOUT_MS, HEAD_BYTES_MAX, HTTP2_CONNECTION_WINDOW_BYTES, HTTP2_GOAWAY_GRACE_MS, HTTP2_STREAMS_MAX, HTTP2_STREAM_WINDOW_BYTES, LINGER_MS } from '../../core/limits.ts';
+import { DOWNSTREAM_IDLE_TIMEOUT_MS, HTTP2_GOAWAY_GRACE_MS, LINGER_MS } from '../../core/limits.ts';
 import type { Connection } from '../connection.ts';
 import type { DataPlane } from '../dataplane.ts';
 import type { Service } from '../exchange.ts';
@@ -11,22 +11,12 @@ import type { Transport } from '../transport.ts';
 import { Http2Connection } from './connection.ts';
 import { RequestHeadReader, TrailerReader } from './heads.ts';
 import type { HpackSink } from './hpack/decoder.ts';
-import { DEFAULT_FRAME_BYTES, Http2Error, NO_ERROR, PREFACE, PROTOCOL_ERROR, REFUSED_STREAM, STREAM_CLOSED, STREAM_ID_MAX, errorName, goAway } from './protocol.ts';
+import { Http2Error, NO_ERROR, PREFACE, PROTOCOL_ERROR, REFUSED_STREAM, STREAM_CLOSED, STREAM_ID_MAX, errorName, goAway } from './protocol.ts';
 import { tunnelError } from './reset-code.ts';
 import { ServerStream } from './server-stream.ts';
+import { APPLICATION } from './settings.ts';
 import type { Http2Settings } from './settings.ts';
 import type { Http2Stream } from './stream.ts';
-
-/** For the connections of applications. */
-const CAPTURED: Http2Settings = Object.freeze({
-  streamWindowBytes: HTTP2_STREAM_WINDOW_BYTES,
-  connectionWindowBytes: HTTP2_CONNECTION_WINDOW_BYTES,
-  frameBytes: DEFAULT_FRAME_BYTES,
-  headerListBytes: HEAD_BYTES_MAX,
-  streams: HTTP2_STREAMS_MAX,
-  pingAfterMs: 0,
-  pingTimeoutMs: 0,
-});
 
 export interface Http2ServerOptions {
   readonly transport: Transport;
@@ -53,7 +43,7 @@ export class Http2Server extends Http2Connection {
   #unreadHeads = 0;
 
   constructor(options: Http2ServerOptions) {
-    super('server', options.transport, options.dataplane, options.settings ?? CAPTURED);
+    super('server', options.transport, options.dataplane, options.settings ?? APPLICATION);
     this.#options = options;
     this.open('');
   }

@@ -1,4 +1,5 @@
 /** SETTINGS (RFC 9113 §6.5): what each end asks of the other. */
+import { HEAD_BYTES_MAX, HTTP2_CONNECTION_WINDOW_BYTES, HTTP2_STREAMS_MAX, HTTP2_STREAM_WINDOW_BYTES } from '../../core/limits.ts';
 import { DEFAULT_FRAME_BYTES, DEFAULT_WINDOW_BYTES, FLOW_CONTROL_ERROR, FRAME_BYTES_MAX, FRAME_SIZE_ERROR, Http2Error, PROTOCOL_ERROR, SETTINGS, WINDOW_MAX, frameHeader, uint32 } from './protocol.ts';
 
 const HEADER_TABLE_SIZE = 1;
@@ -24,6 +25,17 @@ export interface Http2Settings {
   readonly pingAfterMs: number;
   readonly pingTimeoutMs: number;
 }
+
+/** For connections with applications, at either end; whoever keeps them closes what is idle. */
+export const APPLICATION: Http2Settings = Object.freeze({
+  streamWindowBytes: HTTP2_STREAM_WINDOW_BYTES,
+  connectionWindowBytes: HTTP2_CONNECTION_WINDOW_BYTES,
+  frameBytes: DEFAULT_FRAME_BYTES,
+  headerListBytes: HEAD_BYTES_MAX,
+  streams: HTTP2_STREAMS_MAX,
+  pingAfterMs: 0,
+  pingTimeoutMs: 0,
+});
 
 /** What the peer has asked for. */
 export class PeerSettings {

@@ -2,7 +2,6 @@
  * Cross-origin requests (Fetch standard §3.2; Envoy's CORS filter): preflights are answered here, other answers get the
  * headers that let the page of an allowed origin read them. After the fault layer, as in Istio.
  */
-import type { MeshError } from '../../core/errors.ts';
 import type { CorsPolicy } from '../../mesh/table.ts';
 import { DISCARD } from '../exchange.ts';
 import type { RequestSink, ResponseSink, Service } from '../exchange.ts';
@@ -11,6 +10,7 @@ import type { RequestHead } from '../head.ts';
 import type { HeaderList } from '../headers.ts';
 import type { Exchange } from '../record.ts';
 import type { Layer } from './layer.ts';
+import { ForwardingResponse } from './forwarding-response.ts';
 
 export function cors(policy: CorsPolicy | undefined): Layer | undefined {
   return policy === undefined ? undefined : (next) => new Cors(next, policy);
@@ -59,40 +59,19 @@ function allow(policy: CorsPolicy, origin: string, headers: HeaderList): void {
   if (policy.allowCredentials === true) headers.set('access-control-allow-credentials', 'true');
 }
 
-class CorsResponse implements ResponseSink {
+class CorsResponse extends ForwardingResponse {
   readonly #policy: CorsPolicy;
   readonly #origin: string;
-  readonly #response: ResponseSink;
 
   constructor(policy: CorsPolicy, origin: string, response: ResponseSink) {
+    super(response);
     this.#policy = policy;
     this.#origin = origin;
-    this.#response = response;
   }
 
-  informational(head: ResponseHead): void {
-    this.#response.informational(head);
-  }
-
-  head(head: ResponseHead): void {
+  override head(head: ResponseHead): void {
     allow(this.#policy, this.#origin, head.headers);
     if (this.#policy.exposeHeaders !== undefined) head.headers.set('access-control-expose-headers', this.#policy.exposeHeaders);
-    this.#response.head(head);
-  }
-
-  data(chunk: Buffer): boolean {
-    return this.#response.data(chunk);
-  }
-
-  end(trailers: HeaderList | undefined): void {
-    this.#response.end(trailers);
-  }
-
-  abort(error: MeshError): void {
-    this.#response.abort(error);
-  }
-
-  resumeRequest(): void {
-    this.#response.resumeRequest();
+    this.response.head(head);
   }
 }

@@ -3,7 +3,6 @@
  * Envoy's substitution operators. A value that comes out empty is not sent (Envoy's `keep_empty_value: false`).
  */
 import type { Clock } from '../../core/clock.ts';
-import type { MeshError } from '../../core/errors.ts';
 import type { HeaderEdits, HeaderOperations, HeaderValue } from '../../mesh/table.ts';
 import { hostPort } from '../../core/address.ts';
 import type { RequestSink, ResponseSink, Service } from '../exchange.ts';
@@ -11,6 +10,7 @@ import type { RequestHead, ResponseHead } from '../head.ts';
 import type { HeaderList } from '../headers.ts';
 import type { Exchange } from '../record.ts';
 import type { Layer } from './layer.ts';
+import { ForwardingResponse } from './forwarding-response.ts';
 
 export function headerOperations(ofRoute: HeaderOperations | undefined, ofDestination: HeaderOperations | undefined, clock: Clock): Layer | undefined {
   const all = [ofRoute, ofDestination].filter((operations) => operations !== undefined);
@@ -134,26 +134,21 @@ function requestField(name: string, exchange: Exchange, request: RequestHead): s
   }
 }
 
-class EditedResponse implements ResponseSink {
+class EditedResponse extends ForwardingResponse {
   readonly #edits: readonly HeaderEdits[];
   readonly #exchange: Exchange;
   readonly #request: RequestHead;
   readonly #clock: Clock;
-  readonly #response: ResponseSink;
 
   constructor(edits: readonly HeaderEdits[], exchange: Exchange, request: RequestHead, clock: Clock, response: ResponseSink) {
+    super(response);
     this.#edits = edits;
     this.#exchange = exchange;
     this.#request = request;
     this.#clock = clock;
-    this.#response = response;
   }
 
-  informational(head: ResponseHead): void {
-    this.#response.informational(head);
-  }
-
-  head(head: ResponseHead): void {
+  override head(head: ResponseHead): void {
     const { headers } = head;
     for (const edits of this.#edits) {
       for (const name of edits.remove) headers.remove(name);
@@ -163,22 +158,6 @@ class EditedResponse implements ResponseSink {
       }
       append(edits.add, headers, this.#exchange, this.#request, head, this.#clock);
     }
-    this.#response.head(head);
-  }
-
-  data(chunk: Buffer): boolean {
-    return this.#response.data(chunk);
-  }
-
-  end(trailers: HeaderList | undefined): void {
-    this.#response.end(trailers);
-  }
-
-  abort(error: MeshError): void {
-    this.#response.abort(error);
-  }
-
-  resumeRequest(): void {
-    this.#response.resumeRequest();
+    this.response.head(head);
   }
 }

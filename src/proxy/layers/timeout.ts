@@ -11,6 +11,7 @@ import type { RequestHead, ResponseHead } from '../head.ts';
 import type { HeaderList } from '../headers.ts';
 import type { Exchange } from '../record.ts';
 import type { Layer } from './layer.ts';
+import { ForwardingResponse } from './forwarding-response.ts';
 
 /** `timeoutMs` 0 = none. */
 export function timeout(timeoutMs: number, clock: Clock): Layer | undefined {
@@ -36,43 +37,31 @@ class Timeout implements Service {
   }
 }
 
-class TimedResponse implements ResponseSink {
+class TimedResponse extends ForwardingResponse {
   timer: Timer | undefined;
   over = false;
-  readonly #response: ResponseSink;
   readonly #connect: boolean;
 
   constructor(response: ResponseSink, connect: boolean) {
-    this.#response = response;
+    super(response);
     this.#connect = connect;
   }
 
-  informational(head: ResponseHead): void {
-    this.#response.informational(head);
-  }
-
-  head(head: ResponseHead): void {
+  override head(head: ResponseHead): void {
     if (head.status === 101 || (this.#connect && head.status < 300)) this.settle();
-    this.#response.head(head);
+    this.response.head(head);
   }
 
-  data(chunk: Buffer): boolean {
-    return this.#response.data(chunk);
-  }
-
-  end(trailers: HeaderList | undefined): void {
+  override end(trailers: HeaderList | undefined): void {
     this.settle();
-    this.#response.end(trailers);
+    this.response.end(trailers);
   }
 
-  abort(error: MeshError): void {
+  override abort(error: MeshError): void {
     this.settle();
-    this.#response.abort(error);
+    this.response.abort(error);
   }
 
-  resumeRequest(): void {
-    this.#response.resumeRequest();
-  }
 
   /** Nothing is waited for any more. */
   settle(): void {

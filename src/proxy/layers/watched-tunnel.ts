@@ -2,10 +2,11 @@
 import type { MeshError } from '../../core/errors.ts';
 import type { Admission, Watched } from '../admission.ts';
 import type { RequestSink, ResponseSink, Service } from '../exchange.ts';
-import type { RequestHead, ResponseHead } from '../head.ts';
+import type { RequestHead } from '../head.ts';
 import type { HeaderList } from '../headers.ts';
 import type { Connection } from '../connection.ts';
 import type { Exchange } from '../record.ts';
+import { ForwardingResponse } from './forwarding-response.ts';
 
 /** Serve the exchange, and watch it; `fault` judges it anew. */
 export function serveWatched(next: Service, exchange: Exchange, head: RequestHead, response: ResponseSink, admission: Admission, fault: () => MeshError | undefined): RequestSink {
@@ -74,38 +75,21 @@ class TunnelRequest implements RequestSink {
   }
 }
 
-class TunnelResponse implements ResponseSink {
+class TunnelResponse extends ForwardingResponse {
   readonly #tunnel: Tunnel;
-  readonly #response: ResponseSink;
 
   constructor(tunnel: Tunnel, response: ResponseSink) {
+    super(response);
     this.#tunnel = tunnel;
-    this.#response = response;
   }
 
-  informational(head: ResponseHead): void {
-    this.#response.informational(head);
-  }
-
-  head(head: ResponseHead): void {
-    this.#response.head(head);
-  }
-
-  data(chunk: Buffer): boolean {
-    return this.#response.data(chunk);
-  }
-
-  end(trailers: HeaderList | undefined): void {
+  override end(trailers: HeaderList | undefined): void {
     this.#tunnel.halfEnded();
-    this.#response.end(trailers);
+    this.response.end(trailers);
   }
 
-  abort(error: MeshError): void {
+  override abort(error: MeshError): void {
     this.#tunnel.over();
-    this.#response.abort(error);
-  }
-
-  resumeRequest(): void {
-    this.#response.resumeRequest();
+    this.response.abort(error);
   }
 }
