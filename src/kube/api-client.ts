@@ -15,7 +15,7 @@ export interface ApiRequest {
   readonly method?: 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
   readonly query?: Query | undefined;
   readonly body?: ApiObject;
-  readonly accept?: string | undefined;
+  readonly accept?: string;
   readonly signal?: AbortSignal | undefined;
 }
 

@@ -123,7 +123,8 @@ export class Reflector {
     let version: string;
     do {
       const list = await this.#chunk(token);
-      for (const item of list['items'] as ApiObject[]) {
+      // Null in an empty list of metadata.
+      for (const item of (list['items'] ?? []) as ApiObject[]) {
         const kept = this.#keep(item);
         objects.set(kept.name, kept);
       }
@@ -139,7 +140,7 @@ export class Reflector {
     const { client, resource } = this.#options;
     const query: Query = { ...resource.query, limit: CHUNK_OBJECTS, continue: token === '' ? undefined : token };
     try {
-      return await client.send(resource.path, { query, accept: resource.accept, signal: this.#closing.signal });
+      return await client.send(resource.path, { query, accept: acceptOf(resource, 'PartialObjectMetadataList'), signal: this.#closing.signal });
     } catch (error) {
       // The token of a list that took too long has expired.
       throw isGone(error) ? new Expired() : error;
@@ -156,7 +157,7 @@ export class Reflector {
     const sinceMs = clock.nowMs();
     let events = 0;
     try {
-      const lines = client.lines(resource.path, { query, accept: resource.accept, signal: AbortSignal.any([this.#closing.signal, late.signal]) }, () => onHealth(undefined));
+      const lines = client.lines(resource.path, { query, accept: acceptOf(resource, 'PartialObjectMetadata'), signal: AbortSignal.any([this.#closing.signal, late.signal]) }, () => onHealth(undefined));
       for await (const line of lines) {
         this.#take(JSON.parse(line) as Event);
         events += 1;
@@ -208,6 +209,11 @@ export class Reflector {
       signal.addEventListener('abort', end);
     });
   }
+}
+
+/** The API server takes the one form for lists and the other for watches. */
+function acceptOf({ metadataOnly }: Resource, form: 'PartialObjectMetadataList' | 'PartialObjectMetadata'): string {
+  return metadataOnly === true ? `application/json;as=${form};g=meta.k8s.io;v=v1` : 'application/json';
 }
 
 function isGone(error: unknown): boolean {

@@ -9,8 +9,8 @@ export interface Resource {
   /** Of the collection: `/api/v1/pods`. */
   readonly path: string;
   readonly query?: Query;
-  /** Content type, where it is not the whole object that is wanted. */
-  readonly accept?: string;
+  /** Only the metadata of its objects are wanted. */
+  readonly metadataOnly?: boolean;
   /** The part of an object that is kept, with its apiVersion and kind, which lists leave out. */
   keep(object: ApiObject): ApiObject;
 }
@@ -53,6 +53,6 @@ export const MESH_GROUPS: readonly string[] = [...new Set([...MESH_KINDS.values(
 export const CRDS: Resource = {
   kind: 'CustomResourceDefinition',
   path: '/apis/apiextensions.k8s.io/v1/customresourcedefinitions',
-  accept: 'application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1',
+  metadataOnly: true,
   keep: keepHead,
 };

@@ -201,7 +201,7 @@ export class ApiServer {
     if (request.method !== 'GET') reply(response, 200, this.#write(request.method ?? '', target, body));
     else if (target.name !== undefined) reply(response, 200, this.#find(target));
     else if (url.searchParams.get('watch') === 'true') this.#watch(target, url.searchParams, response);
-    else reply(response, 200, this.#list(target, url.searchParams));
+    else reply(response, 200, this.#list(target, url.searchParams, request.headers.accept?.includes('as=PartialObjectMetadataList') === true));
   }
 
   #discover(path: string): unknown {
@@ -216,7 +216,7 @@ export class ApiServer {
     return { kind: 'APIResourceList', groupVersion: `${group}/${version}`, resources };
   }
 
-  #list({ collection, namespace }: Target, query: URLSearchParams): unknown {
+  #list({ collection, namespace }: Target, query: URLSearchParams, isMetadata: boolean): unknown {
     const [from = '0', version = String(this.#version)] = (query.get('continue') ?? '').split('@').filter((part) => part !== '');
     if (Number(version) < this.#oldest) throw new Failure(410, 'Expired', 'The provided continue parameter is too old');
     const limit = Number(query.get('limit') ?? Infinity);
@@ -224,7 +224,7 @@ export class ApiServer {
     const all = [...this.#existing(collection).values()].filter(wants);
     const items = all.slice(Number(from), Number(from) + limit).map(({ apiVersion, kind, ...rest }) => (collection.includes('.istio.io/') ? { apiVersion, kind, ...rest } : rest));
     const next = Number(from) + items.length;
-    return { kind: `${kindOf(collection)}List`, metadata: { resourceVersion: version, ...(next < all.length ? { continue: `${next}@${version}` } : {}) }, items };
+    return { kind: `${kindOf(collection)}List`, metadata: { resourceVersion: version, ...(next < all.length ? { continue: `${next}@${version}` } : {}) }, items: isMetadata && items.length === 0 ? null : items };
   }
 
   #watch({ collection, namespace }: Target, query: URLSearchParams, response: ServerResponse): void {
