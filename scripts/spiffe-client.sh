@@ -7,12 +7,8 @@ cd "$(dirname "$0")/spiffe-client"
 bin="${XDG_CACHE_HOME:-$HOME/.cache}/orlop/bin"
 [ "$bin/spiffe-client" -nt main.go ] && exit 0
 
-PATH="$PATH:/usr/local/go/bin"
-if ! command -v go >/dev/null; then
-  echo 'spiffe-client.sh: needs Go >= 1.22 (go.dev); without it the test with a foreign Workload API client fails' >&2
-  exit 1
-fi
-
+go=$(../go.sh)
+PATH="$go:$PATH"
 echo 'spiffe-client.sh: building a client on go-spiffe'
 mkdir -p "$bin"
 # Built beside its place, then moved, so that an interrupted build never leaves half a binary under the final name.
