@@ -34,19 +34,19 @@ export function imageConfig(tag: string): ImageConfig {
 }
 
 /** Build the image docker.io/library/orlop:TAG into an archive; the same checkout and packages make the same digest. */
-export function buildImage(path: string, tag: string): Archive {
+export function buildImage(path: string, tag: string, checkout = CHECKOUT): Archive {
   return inWorkDirectory((work) => {
-    buildRootfs(join(work, 'image'), work);
+    buildRootfs(join(work, 'image'), work, checkout);
     return writeArchive(join(work, 'image'), imageConfig(tag), path);
   });
 }
 
-function buildRootfs(directory: string, work: string): void {
+function buildRootfs(directory: string, work: string, checkout: string): void {
   mkdirSync(directory);
   chmodSync(directory, 0o755);
   const compiled = join(work, 'dist');
-  must(join(CHECKOUT, 'node_modules/.bin/tsc'), ['-p', join(CHECKOUT, 'tsconfig.build.json'), '--outDir', compiled]);
-  makeRootfs(directory, { checkout: CHECKOUT, compiled, packages: unpackPackages(work, DEBIAN_PACKAGES) });
+  must(join(checkout, 'node_modules/.bin/tsc'), ['-p', join(checkout, 'tsconfig.build.json'), '--outDir', compiled]);
+  makeRootfs(directory, { checkout, compiled, packages: unpackPackages(work, DEBIAN_PACKAGES) });
 }
 
 function inWorkDirectory<T>(build: (work: string) => T): T {
@@ -64,7 +64,7 @@ function inWorkDirectory<T>(build: (work: string) => T): T {
 function main([first, second]: readonly string[]): void {
   if (first === '--rootfs' && second !== undefined) {
     inWorkDirectory((work) => {
-      buildRootfs(second, work);
+      buildRootfs(second, work, CHECKOUT);
     });
   } else if (first !== undefined && !first.startsWith('-')) {
     const tag = second ?? 'dev';

@@ -1,10 +1,12 @@
 /** Orlop's image: built here without a registry, the same each time, and able to run in a pod with what its commands call. */
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { cpSync, mkdtempSync, readFileSync, rmSync, symlinkSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { buildImage } from '../../deploy/image/build.ts';
 import { Cluster } from './cluster/cluster.ts';
+
+const CHECKOUT = join(import.meta.dirname, '../..');
 
 const RULES = `
 apiVersion: v1
@@ -20,13 +22,22 @@ spec:
   http: [{route: [{destination: {host: web}}]}]
 `;
 
+/** What the image is built from, as it is now: somebody may be writing in the checkout. */
+function copyCheckout(directory: string): void {
+  for (const name of ['src', 'bpf/capture.bpf.o', 'package.json', 'package-lock.json', 'tsconfig.json', 'tsconfig.build.json']) {
+    cpSync(join(CHECKOUT, name), join(directory, name), { recursive: true });
+  }
+  symlinkSync(join(CHECKOUT, 'node_modules'), join(directory, 'node_modules'));
+}
+
 describe('the image', () => {
   let work: string;
   let cluster: Cluster;
 
   beforeAll(async () => {
     work = mkdtempSync(join(tmpdir(), 'orlop-image-test-'));
-    const { path } = buildImage(join(work, 'orlop.tar'), 'test');
+    copyCheckout(join(work, 'checkout'));
+    const { path } = buildImage(join(work, 'orlop.tar'), 'test', join(work, 'checkout'));
     cluster = await Cluster.up({ name: 'image', nodes: 2 });
     await cluster.loadImage(path);
     await cluster.apply([{ apiVersion: 'v1', kind: 'ConfigMap', metadata: { name: 'rules', namespace: 'default' }, data: { 'rules.yaml': RULES } }]);
@@ -49,7 +60,7 @@ describe('the image', () => {
   };
 
   it('says its version', async () => {
-    const { version } = JSON.parse(readFileSync(join(import.meta.dirname, '../../package.json'), 'utf8')) as { version: string };
+    const { version } = JSON.parse(readFileSync(join(CHECKOUT, 'package.json'), 'utf8')) as { version: string };
     expect(await run('version', { args: ['--version'] })).toEqual({ output: `${version}\n`, code: 0 });
   });
 
@@ -71,7 +82,7 @@ describe('the image', () => {
   );
 
   it('is the same when it is built again', () => {
-    const again = buildImage(join(work, 'again.tar'), 'test');
+    const again = buildImage(join(work, 'again.tar'), 'test', join(work, 'checkout'));
     expect(readFileSync(again.path).equals(readFileSync(join(work, 'orlop.tar')))).toBe(true);
   });
 });
