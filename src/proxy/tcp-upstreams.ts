@@ -263,8 +263,13 @@ class ServerSide {
   }
 }
 
-/** Undefined: the connection takes the wire, because an authorizer has to be asked about it, and the pod's own side does that. */
+/**
+ * Undefined: the connection takes the wire, and the pod's own side decides, because an authorizer has to be asked about it, or because
+ * it may be HTTP there: a client that takes the port for TCP must not pass requests whose tokens nobody has looked at.
+ */
 function localSide(pod: WorkloadHandle, endpoint: Endpoint, client: Connection): Connection | undefined {
+  const { inbound, security } = pod.table;
+  if (security.jwtRules.length > 0 && inbound.get(endpoint.port)?.protocol !== 'tcp') return undefined;
   const connection = localConnection(pod, endpoint, client);
   return pod.admission.providerFor(connection) === undefined ? connection : undefined;
 }

@@ -10,6 +10,7 @@ import { TcpUpstreams } from '../../src/proxy/tcp-upstreams.ts';
 import type { Transport } from '../../src/proxy/transport.ts';
 import type { WorkloadHandle } from '../../src/proxy/workload.ts';
 import { policiesOf, policy } from '../mesh/security-world.ts';
+import { ruleOf } from './jwt/issuer.ts';
 import { CLUSTER, LIMITS, OUTLIER, World, clusterOf, endpoints, tableOf } from './world.ts';
 
 class Outcome implements OpaqueOutcome {
@@ -195,5 +196,18 @@ describe('policies of a pod of the same node', () => {
     const { world } = neighbours(policiesOf(config, policy('CUSTOM', '[{}]', { more: ', provider: {name: asker}' })));
     connect(world);
     expect(world.dials[0]).toMatchObject({ direction: 'outbound', security: { kind: 'hbone' } });
+  });
+
+  test('about tokens hold for HTTP that the client takes for TCP: its own side reads it, unless the port is TCP for it too', () => {
+    const { world, server } = neighbours(policiesOf());
+    const security = { ...NO_SECURITY, jwtRules: [ruleOf()] };
+    const service = clusterOf().service;
+    server.table = { ...tableOf(), security };
+    connect(world);
+    server.table = { ...tableOf({ inbound: new Map([[9080, { protocol: 'http', service }]]) }), security };
+    connect(world);
+    server.table = { ...tableOf({ inbound: new Map([[9080, { protocol: 'tcp', service }]]) }), security };
+    connect(world);
+    expect(world.dials.map(({ direction, security: by }) => [direction, by?.kind])).toEqual([['outbound', 'hbone'], ['outbound', 'hbone'], ['inbound', undefined]]);
   });
 });
