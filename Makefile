@@ -19,9 +19,10 @@ demo: .setup-done build ## a mesh of two nodes with bookinfo, routed by Istio's 
 	@bin/orlop demo $(if $(KEEP),--keep)
 
 test: .setup-done build ## every test, with network namespaces and both backends (needs root)
-	@$(NODE) scripts/test.ts
+	@$(NODE) scripts/test.ts --project unit --project kernel
 
 test-kube: .setup-done ## tests on a real Kubernetes of two nodes on this machine (needs root and Go; KEEP=1 leaves the cluster running)
+	@scripts/kube.sh >/dev/null
 	@$(NODE) scripts/test.ts --project kube
 
 kube-up: .setup-done ## that cluster, to try things on (make kube-down removes it)

@@ -9,7 +9,7 @@ export default defineConfig({
         test: {
           name: 'unit',
           include: ['test/**/*.test.ts'],
-          exclude: ['test/netns/**', 'test/lab/**', 'test/kube/cluster/**'],
+          exclude: ['test/netns/**', 'test/lab/**'],
           // Against hanging, not against slowness: a machine may have other things to do.
           testTimeout: 60_000,
           hookTimeout: 60_000,
@@ -23,6 +23,17 @@ export default defineConfig({
           fileParallelism: false,
           testTimeout: 60_000,
           hookTimeout: 120_000,
+        },
+      },
+      {
+        // A real cluster; built first by scripts/kube.sh.
+        extends: true,
+        test: {
+          name: 'kube',
+          include: ['test/kube/**/*.kube.ts'],
+          fileParallelism: false,
+          testTimeout: 60_000,
+          hookTimeout: 180_000,
         },
       },
     ],
