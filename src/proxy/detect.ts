@@ -15,6 +15,7 @@ const CR = 0x0d;
 const TLS_HANDSHAKE = 0x16;
 const TLS_MAJOR = 0x03;
 const METHOD_CHARS_MAX = 32;
+const SCHEME_CHARS_MAX = 64;
 
 /** tchar of RFC 9110 §5.6.2, for the method. */
 const IS_TOKEN = new Uint8Array(256);
@@ -35,32 +36,40 @@ function detectTls(bytes: Buffer, length: number): Detected {
   return bytes[1] === TLS_MAJOR && (bytes[2] as number) <= 4 ? 'tls' : 'opaque';
 }
 
-/** RFC 9112 §3: method SP request-target SP HTTP/1.x, or the shape of none. */
+/**
+ * RFC 9112 §3: method SP request-target SP HTTP/1.x, or the shape of none. Applications take more than the RFC allows, so what one of
+ * them may read as a request is one here too: our own reader then says whether it is valid.
+ */
 function detectRequestLine(bytes: Buffer, length: number): Detected {
   let at = 0;
-  // RFC 9112 §2.2 lets a client send an empty line before its request.
-  if (bytes[0] === CR) {
-    if (length === 1) return 'more';
-    if (bytes[1] !== LF) return 'opaque';
-    at = 2;
-  }
+  // RFC 9112 §2.2 lets a client send an empty line before its request; servers let it send several, of any kind.
+  while (at < length && (bytes[at] === CR || bytes[at] === LF)) at += 1;
   const methodAt = at;
   while (at < length && IS_TOKEN[bytes[at] as number] === 1) at += 1;
   if (at - methodAt > METHOD_CHARS_MAX) return 'opaque';
   if (at === length) return 'more';
   if (at === methodAt || bytes[at] !== SPACE) return 'opaque';
   if (at + 1 === length) return 'more';
-  if (!mayStartTarget(bytes[at + 1] as number, bytes, methodAt, at)) return 'opaque';
+  if (!mayBeTarget(bytes, at + 1, length, bytes.toString('latin1', methodAt, at))) return 'opaque';
   const end = bytes.subarray(0, length).indexOf(LF, at);
   if (end < 0) return 'more';
   const version = bytes.subarray(at, end).lastIndexOf(HTTP_VERSION);
   return version >= 0 ? 'http1' : 'opaque';
 }
 
-/** Origin form, absolute form or asterisk; authority form only for CONNECT (RFC 9112 §3.2). */
-function mayStartTarget(first: number, bytes: Buffer, methodAt: number, methodEnd: number): boolean {
-  if (first === 0x2f || first === 0x2a || first === 0x68 || first === 0x48) return true;
-  return methodEnd - methodAt === 7 && bytes.toString('latin1', methodAt, methodEnd) === 'CONNECT';
+/** Origin form, asterisk, or absolute form of any scheme (RFC 3986 §3.1); authority form only for CONNECT (RFC 9112 §3.2). */
+function mayBeTarget(bytes: Buffer, from: number, length: number, method: string): boolean {
+  const first = bytes[from];
+  if (first === 0x2f || first === 0x2a || method === 'CONNECT') return true;
+  return /^[a-z][a-z0-9+.-]*(?::\/{0,2}$|:\/\/|$)/i.test(bytes.toString('latin1', from, Math.min(length, from + SCHEME_CHARS_MAX)));
+}
+
+/** What the first bytes of a server show that has spoken before its client. */
+export function detectServer(first: Buffer): 'http1' | 'http2' | 'opaque' {
+  // A request that did not come in time (RFC 9110 §15.5.9).
+  if (first.subarray(0, 7).equals(HTTP_VERSION.subarray(1))) return 'http1';
+  // The preface of a server may come first (RFC 9113 §3.4): SETTINGS, no flags, stream 0.
+  return first.length >= 9 && first.readUIntBE(0, 3) % 6 === 0 && first.readUInt16BE(3) === 0x0400 && first.readUInt32BE(5) === 0 ? 'http2' : 'opaque';
 }
 
 const HANDSHAKE_CLIENT_HELLO = 1;

@@ -5,7 +5,7 @@ import { DETECT_BYTES_MAX, DETECT_SILENCE_MS, HEAD_TIMEOUT_MS } from '../core/li
 import type { Protocol } from '../mesh/table.ts';
 import type { Connection } from './connection.ts';
 import type { DataPlane } from './dataplane.ts';
-import { detect, serverName } from './detect.ts';
+import { detect, detectServer, serverName } from './detect.ts';
 import type { Detected } from './detect.ts';
 import type { OpaqueObserver, OpaqueSession } from './opaque.ts';
 import { TcpProbe } from './tcp-probe.ts';
@@ -115,9 +115,13 @@ class Newcomer implements TransportOwner, OpaqueObserver {
     this.#onClosed();
   }
 
-  upstreamSpoke(): void {
+  upstreamSpoke(first: Buffer | undefined): void {
     if (this.#decided) return;
-    this.#handler.rememberOpaque(this.#connection);
+    const spoken = first === undefined ? 'nothing' : detectServer(first);
+    // It has yet to be seen whether the client speaks HTTP/2 too.
+    if (spoken === 'http2') return;
+    // A server that grew tired of waiting for a request proves nothing: else any client could talk a port out of its policies by silence.
+    if (spoken === 'opaque') this.#handler.rememberOpaque(this.#connection);
     this.#becomeOpaque();
   }
 

@@ -48,8 +48,8 @@ export interface OpaqueAttempt {
 export interface OpaqueObserver {
   /** There is an upstream, and no client joined to it yet. */
   connected?(): void;
-  /** The server has spoken before the client did. */
-  upstreamSpoke(): void;
+  /** The server has spoken before the client did, these bytes; undefined: it has closed. */
+  upstreamSpoke(first: Buffer | undefined): void;
   /** No endpoint could be reached. */
   failed(error: MeshError): void;
 }
@@ -128,7 +128,7 @@ export class OpaqueSession implements TransportOwner, OpaqueOutcome {
     const chunk = Buffer.from(buffer.subarray(0, length));
     this.#upstreamFirst = this.#upstreamFirst === undefined ? chunk : Buffer.concat([this.#upstreamFirst, chunk]);
     this.#upstream?.pause();
-    this.#observer.upstreamSpoke();
+    this.#observer.upstreamSpoke(this.#upstreamFirst);
   }
 
   ended(): void {
@@ -143,7 +143,7 @@ export class OpaqueSession implements TransportOwner, OpaqueOutcome {
   closed(): void {
     if (this.#over) return;
     this.#upstreamEnded = true;
-    this.#observer.upstreamSpoke();
+    this.#observer.upstreamSpoke(undefined);
   }
 
   /** The client went away while it waited. */

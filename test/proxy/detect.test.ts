@@ -15,6 +15,9 @@ describe('detect', () => {
   it.each([
     ['GET / HTTP/1.1\r\n', 'http1'],
     ['\r\nGET / HTTP/1.0\r\n', 'http1'],
+    ['\nGET / HTTP/1.1\r\n', 'http1'],
+    ['\r\n\n\r\r\nGET / HTTP/1.1\r\n', 'http1'],
+    ['GET x+1://a/b HTTP/1.1\r\n', 'http1'],
     ['FROBNICATE /x?y=z HTTP/1.1\r\n', 'http1'],
     ['GET http://a/b HTTP/1.1\r\n', 'http1'],
     ['OPTIONS * HTTP/1.1\r\n', 'http1'],
@@ -29,11 +32,12 @@ describe('detect', () => {
   it.each([
     ['PING\r\n', 5],
     ['*1\r\n$4\r\nPING\r\n', 3],
-    ['SET key value\r\n', 5],
+    ['SET key value\r\n', 8],
     ['get /key\r\n', 10],
     ['\0\0\0\x08\x04\xd2\x16\x2f', 1],
-    ['EHLO example.com\r\n', 6],
-    ['\r\r', 2],
+    ['EHLO example.com\r\n', 17],
+    ['EHLO x:25\r\n', 8],
+    ['\r\r\0', 3],
     ['\x16\x02', 2],
     [`${'A'.repeat(40)} /`, 33],
   ])('%j is opaque at the first byte that proves it', (text, at) => {

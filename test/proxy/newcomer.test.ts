@@ -193,6 +193,27 @@ describe('a connection to a port of undeclared protocol', () => {
     expect(bench.seen).toBe('sorry\r\n');
   });
 
+  it.each([['says that no request came', 'HTTP/1.1 408 Request Timeout\r\n\r\n'], ['closes', undefined]])('that is silent until the server %s does not make the port opaque for others', async (_, said) => {
+    const bench = new Bench('sniff');
+    bench.clock.advance(DETECT_SILENCE_MS);
+    bench.dialled();
+    bench.server?.end(said);
+    await bench.settle();
+    expect(bench.seen).toBe(said ?? '');
+    expect(bench.log).not.toContain('remember');
+  });
+
+  it('may still speak HTTP/2 when its server has sent SETTINGS first', async () => {
+    const bench = new Bench('sniff');
+    bench.clock.advance(DETECT_SILENCE_MS);
+    bench.dialled();
+    bench.server?.write(Buffer.from('000006040000000000000300000064', 'hex'));
+    await bench.settle();
+    bench.client.write('PRI * HTTP/2.0\r\n\r\n');
+    await bench.settle();
+    expect(bench.log).toEqual(['dial', 'cancel', 'http:PRI * HTTP/2.0\r\n\r\n']);
+  });
+
   it('is reset when the early upstream cannot be reached', async () => {
     const bench = new Bench('sniff');
     bench.clock.advance(DETECT_SILENCE_MS);
