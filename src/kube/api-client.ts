@@ -3,6 +3,7 @@ import { request as httpRequest, Agent as HttpAgent } from 'node:http';
 import type { ClientRequest, IncomingMessage } from 'node:http';
 import { request as httpsRequest, Agent as HttpsAgent } from 'node:https';
 import { createInterface } from 'node:readline';
+import { createGunzip } from 'node:zlib';
 import { API_ANSWER_BYTES_MAX } from '../core/limits.ts';
 import type { Credentials } from './credentials.ts';
 
@@ -88,7 +89,7 @@ export class ApiClient {
     const text = body === undefined ? undefined : JSON.stringify(body);
     const url = new URL(server.pathname.replace(/\/$/, '') + path, server);
     for (const [name, value] of Object.entries(query)) if (value !== undefined) url.searchParams.set(name, String(value));
-    const options = { method, agent: this.#agent, signal, ...tls, headers: { ...headers, accept, 'user-agent': 'orlop', ...(text === undefined ? {} : bodyHeaders(method, text)) } };
+    const options = { method, agent: this.#agent, signal, ...tls, headers: { ...headers, accept, 'accept-encoding': 'gzip', 'user-agent': 'orlop', ...(text === undefined ? {} : bodyHeaders(method, text)) } };
     const request = server.protocol === 'http:' ? httpRequest(url, options) : httpsRequest(url, options);
     const answer = await answerTo(request, text);
     const { statusCode: status = 0 } = answer;
@@ -113,7 +114,9 @@ async function answerTo(request: ClientRequest, text: string | undefined): Promi
 async function textOf(answer: IncomingMessage): Promise<string> {
   const chunks: Buffer[] = [];
   let bytes = 0;
-  for await (const chunk of answer as AsyncIterable<Buffer>) {
+  // Large lists come compressed: a tenth of their size on the wire.
+  const body: AsyncIterable<Buffer> = answer.headers['content-encoding'] === 'gzip' ? answer.pipe(createGunzip()) : answer;
+  for await (const chunk of body) {
     bytes += chunk.length;
     if (bytes > API_ANSWER_BYTES_MAX) throw new Error(`the answer has more than ${API_ANSWER_BYTES_MAX} bytes`);
     chunks.push(chunk);

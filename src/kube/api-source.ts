@@ -38,6 +38,8 @@ const SETTLE_MS = 20;
 const REST_PER_BUILD = 3;
 /** An API server that has not told everything by then is taken to be away. */
 const PATIENCE_MS = 5_000;
+/** One that cannot even be asked is tried once more. */
+const PATIENCE_AFTER_FAILURE_MS = 1_000;
 const SAVE_AFTER_MS = 5_000;
 const SAVE_EVERY_MS = 60_000;
 const DISCOVERY_BACKOFF = { firstMs: 500, mostMs: 15_000 };
@@ -60,6 +62,7 @@ export class ApiSource implements ConfigSource {
   #savedMs = -Infinity;
   /** What keeps kinds from being followed, by path. */
   readonly #failures = new Map<string, string>();
+  readonly #firstFailure = Promise.withResolvers<void>();
   #awaySinceMs: number | undefined;
   /** When the objects in force were saved, while they are those of an earlier agent. */
   #restoredMs: number | undefined;
@@ -83,7 +86,8 @@ export class ApiSource implements ConfigSource {
     for (const reflector of [source.#crds, ...source.#core]) reflector.start();
     const told = source.#firstSnapshot();
     const late = Symbol('late');
-    if ((await Promise.race([told, sleep(PATIENCE_MS, late, { ref: false })])) === late && !source.#restore()) {
+    const away = source.#firstFailure.promise.then(async () => sleep(PATIENCE_AFTER_FAILURE_MS, late, { ref: false }));
+    if ((await Promise.race([told, sleep(PATIENCE_MS, late, { ref: false }), away])) === late && !source.#restore()) {
       options.log.warn({ server: options.client.address, reason: source.#reason() }, 'the API server has not told everything yet, and no earlier agent saved anything; waiting for it');
       await told;
     }
@@ -126,6 +130,7 @@ export class ApiSource implements ConfigSource {
     const { log, client, clock } = this.#options;
     if (failure === undefined) this.#failures.delete(path);
     else this.#failures.set(path, failure);
+    if (failure !== undefined) this.#firstFailure.resolve();
     if (failure !== undefined && this.#awaySinceMs === undefined) {
       this.#awaySinceMs = clock.wallMs();
       log.warn({ server: client.address, path, reason: failure }, 'the API server cannot be followed; what is in force stays so');

@@ -6,6 +6,7 @@
 import { createServer } from 'node:http';
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { gzipSync } from 'node:zlib';
 import { ApiClient } from '../../src/kube/api-client.ts';
 import type { Credentials } from '../../src/kube/credentials.ts';
 
@@ -43,6 +44,9 @@ interface Target {
   readonly namespace: string | undefined;
   readonly name: string | undefined;
 }
+
+/** As the real one: from 128 KiB on, for whoever takes it. */
+const COMPRESS_BYTES_MIN = 131_072;
 
 class Failure extends Error {
   readonly status: number;
@@ -292,8 +296,10 @@ function send({ collection, response, wants }: Watcher, { type, object, collecti
 }
 
 function reply(response: ServerResponse, status: number, body: unknown): void {
-  response.writeHead(status, { 'content-type': 'application/json' });
-  response.end(JSON.stringify(body));
+  const text = JSON.stringify(body);
+  const compressed = text.length > COMPRESS_BYTES_MIN;
+  response.writeHead(status, { 'content-type': 'application/json', ...(compressed ? { 'content-encoding': 'gzip' } : {}) });
+  response.end(compressed ? gzipSync(text, { level: 1 }) : text);
 }
 
 /** `/api/v1/namespaces/x/pods/y` and its like. */
