@@ -335,6 +335,6 @@ class WaitingForNames extends HeldRequest {
 
   /** There is an answer now, or none will come: then the cluster says so. */
   go(): void {
-    if (!this.over) this.release(this.#cluster.serve(this.#exchange, this.#head, this.#sink));
+    if (!this.over) this.proceed(() => this.#cluster.serve(this.#exchange, this.#head, this.#sink));
   }
 }

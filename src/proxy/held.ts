@@ -2,7 +2,8 @@
  * A request that cannot go on yet: no connection, no addresses, a delay to sit out. It keeps what the client sends meanwhile,
  * asks it to hold after the first chunk, and afterwards passes everything on to where the request went.
  */
-import type { MeshError } from '../core/errors.ts';
+import { MeshError } from '../core/errors.ts';
+import { DISCARD } from './exchange.ts';
 import type { RequestSink, ResponseSink } from './exchange.ts';
 import type { HeaderList } from './headers.ts';
 
@@ -27,6 +28,19 @@ export class HeldRequest implements RequestSink {
   /** The client gave up, so there is nothing left to pass on. */
   get over(): boolean {
     return this.#aborted !== undefined;
+  }
+
+  /**
+   * Go on where `serve` leads, from a timer or a promise, where nobody above would catch what it throws: that ends this exchange, not
+   * the worker.
+   */
+  protected proceed(serve: () => RequestSink): void {
+    try {
+      this.release(serve());
+    } catch (error) {
+      this.#next = DISCARD;
+      this.#response.abort(error instanceof MeshError ? error : new MeshError('internal', { cause: error }));
+    }
   }
 
   /** Pass on what was kept, and everything that follows. */

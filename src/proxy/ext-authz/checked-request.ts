@@ -112,9 +112,19 @@ export class CheckedRequest implements RequestSink {
     const body = limit === undefined ? undefined : Buffer.concat(this.#kept).subarray(0, limit.bytes);
     const stop = ask(body, partial, (outcome) => {
       this.#stop = undefined;
-      if (this.#next === undefined) this.#proceed(act(outcome));
+      if (this.#next === undefined) this.#act(() => act(outcome));
     });
     if (this.#next === undefined) this.#stop = stop;
+  }
+
+  /** The answer comes from a connection of somebody else's: what is thrown on the way ends this exchange alone. */
+  #act(act: () => RequestSink): void {
+    try {
+      this.#proceed(act());
+    } catch (error) {
+      this.#leave(DISCARD);
+      this.#options.response.abort(error instanceof MeshError ? error : new MeshError('internal', { cause: error }));
+    }
   }
 
   /** Pass on what was kept, in one piece, and everything that follows. */

@@ -76,8 +76,8 @@ function refuse(abort: Abort, exchange: Exchange, response: ResponseSink): void 
 class DelayedRequest extends HeldRequest {
   #timer: Timer | undefined;
 
-  wait(clock: Clock, delayMs: number, proceed: () => RequestSink): void {
-    this.#timer = clock.after(delayMs, () => this.release(proceed()));
+  wait(clock: Clock, delayMs: number, serve: () => RequestSink): void {
+    this.#timer = clock.after(delayMs, () => this.proceed(serve));
   }
 
   protected override abandoned(_error: MeshError): void {

@@ -89,7 +89,7 @@ class AuthenticatingRequest extends HeldRequest {
 
   await(wait: (then: () => void) => () => void): void {
     this.#layer.authenticator.waits(1);
-    this.#stop = wait(() => this.#proceed());
+    this.#stop = wait(() => this.#decide());
   }
 
   protected override abandoned(_error: MeshError): void {
@@ -99,11 +99,11 @@ class AuthenticatingRequest extends HeldRequest {
     stop();
   }
 
-  #proceed(): void {
+  #decide(): void {
     this.#settle();
     const decision = this.#check.decide();
     if (typeof decision === 'function') this.await(decision);
-    else this.release(this.#layer.act(decision, this.#exchange, this.#head, this.#sink));
+    else this.proceed(() => this.#layer.act(decision, this.#exchange, this.#head, this.#sink));
   }
 
   #settle(): void {

@@ -26,12 +26,11 @@ class Rescue implements Service {
   }
 
   serve(exchange: Exchange, head: RequestHead, response: ResponseSink): RequestSink {
-    const rescued = new RescuedResponse(exchange, response);
+    const rescued = new RescuedResponse(exchange, response, this.#log);
     try {
       return this.#next.serve(exchange, head, rescued);
     } catch (error) {
       // A fault of ours costs this exchange, not the worker.
-      this.#log.error({ err: error, method: exchange.method, authority: exchange.authority }, 'exchange failed');
       rescued.abort(error instanceof MeshError ? error : new MeshError('internal', { cause: error }));
       return DISCARD;
     }
@@ -41,12 +40,14 @@ class Rescue implements Service {
 class RescuedResponse implements ResponseSink {
   readonly #exchange: Exchange;
   readonly #response: ResponseSink;
+  readonly #log: Logger;
   #begun = false;
   #over = false;
 
-  constructor(exchange: Exchange, response: ResponseSink) {
+  constructor(exchange: Exchange, response: ResponseSink, log: Logger) {
     this.#exchange = exchange;
     this.#response = response;
+    this.#log = log;
   }
 
   informational(head: ResponseHead): void {
@@ -71,6 +72,7 @@ class RescuedResponse implements ResponseSink {
     if (this.#over) return;
     this.#over = true;
     const exchange = this.#exchange;
+    if (error.code === 'internal') this.#log.error({ err: error.cause ?? error, method: exchange.method, authority: exchange.authority }, 'exchange failed');
     exchange.error = error;
     exchange.flag(error.kind.flag);
     exchange.details = error.details;
