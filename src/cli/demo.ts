@@ -79,6 +79,30 @@ spec:
   subsets: [{name: v1, labels: {version: v1}}]
 `;
 
+/** Mutual TLS of everybody, and one service for one caller alone. */
+const SECURITY = `
+apiVersion: security.istio.io/v1
+kind: PeerAuthentication
+metadata: {name: default}
+spec: {mtls: {mode: STRICT}}
+---
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: details-for-productpage}
+spec:
+  selector: {matchLabels: {app: details}}
+  action: ALLOW
+  rules: [{from: [{source: {principals: ["cluster.local/ns/bookinfo/sa/bookinfo-productpage"]}}]}]
+`;
+
+/** Who calls whom, and what comes back: a status, or 000 when the connection is reset. */
+const CALLS: readonly { readonly from: string; readonly to: string; readonly url: string; readonly expected: string; readonly because: string }[] = [
+  { from: CLIENT, to: 'reviews', url: 'http://reviews.bookinfo:9080/reviews/0', expected: '200', because: 'in the mesh' },
+  { from: `${NAMESPACE}/productpage-v1`, to: 'details', url: 'http://details.bookinfo:9080/details/0', expected: '200', because: 'the account that the policy names' },
+  { from: CLIENT, to: 'details', url: 'http://details.bookinfo:9080/details/0', expected: '403', because: 'another account' },
+  { from: 'outside/visitor', to: 'reviews', url: 'http://reviews.bookinfo:9080/reviews/0', expected: '000', because: 'plaintext, reset before a byte is read' },
+];
+
 export function demoCommand(): Command {
   return new Command('demo')
     .description('bring up a mesh of two nodes on this machine and show what it does')
@@ -104,6 +128,7 @@ async function demo(keep: boolean, redirect: 'auto' | 'iptables' | 'ebpf'): Prom
   try {
     await showPods(lab, screen);
     for (const step of STEPS) if (!(await play(lab, step, screen))) failed += 1;
+    if (!(await showIdentity(lab, screen))) failed += 1;
     if (!(await showMetrics(lab, screen))) failed += 1;
   } finally {
     if (!keep) {
@@ -111,7 +136,7 @@ async function demo(keep: boolean, redirect: 'auto' | 'iptables' | 'ebpf'): Prom
       await lab.down();
     }
   }
-  screen.summary(STEPS.length + 1, failed);
+  screen.summary(STEPS.length + 2, failed);
   if (keep) screen.lookAround(LAB_NAME);
   return failed === 0 ? 0 : 1;
 }
@@ -147,6 +172,21 @@ async function load(lab: Lab, { url, requests, header }: Step): Promise<Counts> 
   const { stdout, stderr, code } = await lab.exec(CLIENT, argv);
   if (code !== 0) throw new Error(`the load generator failed: ${stderr.trim()}`);
   return JSON.parse(stdout) as Counts;
+}
+
+async function showIdentity(lab: Lab, screen: Screen): Promise<boolean> {
+  screen.step('Identity: mutual TLS demanded of everybody, details for productpage alone');
+  await lab.apply(SECURITY, { namespace: NAMESPACE, file: 'security' });
+  screen.quiet('apply a PeerAuthentication (STRICT) and an AuthorizationPolicy');
+  await agentsUpToDate(lab);
+  let ok = true;
+  for (const { from, to, url, expected, because } of CALLS) {
+    const { stdout } = await lab.exec(from, ['curl', '-s', '-m', '10', '-o', '/dev/null', '-w', '%{http_code}', url]);
+    screen.line(`${`${from} → ${to}`.padEnd(40)} ${stdout === '000' ? 'refused' : stdout.padEnd(7)}  ${because}`);
+    ok &&= stdout === expected;
+  }
+  screen.verdict(ok, 'who is who is proved by certificates; between the nodes nothing travels in the clear');
+  return ok;
 }
 
 async function showMetrics(lab: Lab, screen: Screen): Promise<boolean> {
