@@ -243,6 +243,9 @@ export const NODE_TOKENS_MAX = 5_000;
 /** A TLS handshake, from the first byte to the peer's certificate. */
 export const TLS_HANDSHAKE_TIMEOUT_MS = 10_000;
 
+/** Handshakes that one client may leave unfinished at one pod: others must find room beside it. */
+export const TLS_HANDSHAKES_PER_CLIENT_MAX = 256;
+
 /** How long a connection waits for the certificate of its own pod, which may just have come. */
 export const CERTIFICATE_WAIT_MS = 5_000;
 

@@ -1,7 +1,7 @@
 /** Takes the tunnels of one pod: port 15008 in its namespace. */
 import { createServer } from 'node:net';
 import type { Server } from 'node:net';
-import { CERTIFICATE_WAIT_MS, LISTEN_BACKLOG, WORKLOAD_CONNECTIONS_MAX } from '../../core/limits.ts';
+import { CERTIFICATE_WAIT_MS, LISTEN_BACKLOG, TLS_HANDSHAKES_PER_CLIENT_MAX, WORKLOAD_CONNECTIONS_MAX } from '../../core/limits.ts';
 import { HBONE_PORT } from '../../core/ports.ts';
 import type { Connection } from '../connection.ts';
 import type { DataPlane } from '../dataplane.ts';
@@ -37,6 +37,8 @@ export class TunnelListener {
   readonly #tunnels = new Set<Http2Server>();
   /** Accepted and not closed. */
   #open = 0;
+  /** Unfinished ones, by client address. */
+  readonly #handshakes = new Map<string, number>();
   readonly #refused: Seldom;
 
   private constructor(options: TunnelListenerOptions, server: Server) {
@@ -71,7 +73,6 @@ export class TunnelListener {
   }
 
   #accept(handle: object): void {
-    const { dataplane, workload } = this.#options;
     const client: { address?: string; port?: number } = {};
     (handle as BareHandle).getpeername(client);
     if (this.#open >= WORKLOAD_CONNECTIONS_MAX) {
@@ -79,32 +80,61 @@ export class TunnelListener {
       this.#say(client.address ?? '', `the workload has its maximum of ${WORKLOAD_CONNECTIONS_MAX} connections open`);
       return;
     }
-    this.#open += 1;
-    const { identities } = dataplane;
-    const stop = identities.whenThere(workload.identity, () => this.#handshake(handle, client));
-    if (identities.get(workload.identity) !== undefined) return;
-    dataplane.clock.coarse(CERTIFICATE_WAIT_MS, () => {
-      if (identities.get(workload.identity) !== undefined) return;
-      stop();
-      this.#open -= 1;
+    const { address = '', port = 0 } = client;
+    const unfinished = this.#handshakes.get(address) ?? 0;
+    if (unfinished >= TLS_HANDSHAKES_PER_CLIENT_MAX) {
       (handle as BareHandle).close();
-      this.#say(client.address ?? '', 'this pod has no certificate yet');
+      this.#say(address, `it has ${unfinished} handshakes that it does not finish`);
+      return;
+    }
+    this.#handshakes.set(address, unfinished + 1);
+    this.#open += 1;
+    this.#whenCertified(handle, address, () => this.#handshake(handle, address, port));
+  }
+
+  /** Begin when the pod has its certificate: it may just have come, and the first to call must not be turned away. */
+  #whenCertified(handle: object, address: string, begin: () => void): void {
+    const { identities, clock } = this.#options.dataplane;
+    const { identity } = this.#options.workload;
+    let begun = false;
+    const stop = identities.whenThere(identity, () => {
+      begun = true;
+      begin();
+    });
+    if (begun) return;
+    clock.coarse(CERTIFICATE_WAIT_MS, () => {
+      if (begun) return;
+      stop();
+      (handle as BareHandle).close();
+      this.#refuse(address, 'this pod has no certificate yet');
     });
   }
 
-  #handshake(handle: object, { address = '', port = 0 }: { address?: string; port?: number }): void {
+  #handshake(handle: object, address: string, port: number): void {
     const { dataplane, workload } = this.#options;
     const credentials = dataplane.identities.get(workload.identity);
     if (credentials === undefined) return;
     acceptTls(handle, credentials, dataplane.clock, (outcome) => this.#secured(outcome, address, port));
   }
 
+  #refuse(address: string, reason: string): void {
+    this.#open -= 1;
+    this.#handshakeOver(address);
+    this.#say(address, reason);
+  }
+
+  #handshakeOver(address: string): void {
+    const left = (this.#handshakes.get(address) ?? 0) - 1;
+    if (left > 0) this.#handshakes.set(address, left);
+    else this.#handshakes.delete(address);
+  }
+
   #secured(outcome: AcceptOutcome, remoteAddress: string, remotePort: number): void {
     if ('refused' in outcome) {
-      this.#open -= 1;
-      this.#say(remoteAddress, outcome.refused);
+      this.#refuse(remoteAddress, outcome.refused);
       return;
     }
+    this.#handshakeOver(remoteAddress);
     const { dataplane, workload, handler } = this.#options;
     const { socket, identity } = outcome;
     const peer = { identity, security: 'mutual_tls' } as const;

@@ -182,6 +182,15 @@ export class TunnelWorld {
     this.identities.set(await this.ca.issue(identityOf(name)));
   }
 
+  /** A TCP connection to where a pod takes tunnels, from an address of loopback, that says nothing. */
+  silent(to: TunnelPod, localAddress: string): Socket {
+    const [address = ''] = to.handle.addresses;
+    const socket = connect({ host: address, port: this.#ports.get(address) ?? 1, localAddress });
+    socket.on('error', () => undefined);
+    this.#sockets.push(socket);
+    return socket;
+  }
+
   /** A connection from one pod to the other's application. */
   open(from: TunnelPod, to: TunnelPod, identities: readonly string[] = [to.handle.identity], port = PORT): End {
     const end = new End();

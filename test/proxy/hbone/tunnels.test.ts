@@ -1,7 +1,9 @@
 /** Tunnels between pods: who shares one, who gets none, and what becomes of the connections in them. */
+import { once } from 'node:events';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import type { FakeClock } from '../../../src/core/clock.ts';
 import { MeshError } from '../../../src/core/errors.ts';
-import { CERTIFICATE_WAIT_MS, HBONE_STREAMS_OPENED_MAX, HBONE_STREAM_WINDOW_BYTES } from '../../../src/core/limits.ts';
+import { CERTIFICATE_WAIT_MS, HBONE_STREAMS_OPENED_MAX, HBONE_STREAM_WINDOW_BYTES, TLS_HANDSHAKES_PER_CLIENT_MAX } from '../../../src/core/limits.ts';
 import { fakeTime, identityOf, PORT, soon, TunnelWorld } from './tunnel-world.ts';
 import type { End, TunnelPod } from './tunnel-world.ts';
 
@@ -23,6 +25,11 @@ async function echoed(end: End, text: string): Promise<void> {
   end.transport.write(text);
   while (end.received.length < text.length) await soon();
   expect(end.received).toBe(text);
+}
+
+/** Resolves when a pod has so many connections. */
+async function open(pod: TunnelPod, count: number): Promise<void> {
+  while (pod.listener?.openConnections !== count) await soon();
 }
 
 /** Another pod, or none, has the address of this one. */
@@ -103,6 +110,22 @@ describe('whoever is not who he should be', () => {
   });
 });
 
+describe('a client that does not finish its handshakes', () => {
+  it('gets no more of them at this pod, while others get their tunnels; when it has let go it may come again', async () => {
+    const sockets = Array.from({ length: TLS_HANDSHAKES_PER_CLIENT_MAX }, () => world.silent(server, '127.0.9.9'));
+    await open(server, TLS_HANDSHAKES_PER_CLIENT_MAX);
+    await once(world.silent(server, '127.0.9.9'), 'close');
+    expect(world.lines.at(-1)).toMatchObject({ message: 'a tunnel was refused', client: '127.0.9.9', reason: 'it has 256 handshakes that it does not finish' });
+    const end = world.open(client, server);
+    await end.made.promise;
+    await echoed(end, 'hello');
+    for (const socket of sockets) socket.destroy();
+    await open(server, 1);
+    world.silent(server, '127.0.9.9');
+    await open(server, 2);
+  });
+});
+
 describe('certificates that are not there yet', () => {
   it('are waited for by the client', async () => {
     const late = await world.pod('late', { certified: false });
@@ -134,16 +157,33 @@ describe('certificates that are not there yet', () => {
     await echoed(end, 'at last');
   });
 
+  it('are waited for once: a handshake that has begun is not cut off when the identity is given up meanwhile', async () => {
+    const timed = await TunnelWorld.create(fakeTime());
+    try {
+      const late = await timed.pod('late', { certified: false });
+      const socket = timed.silent(late, '127.0.9.9');
+      await open(late, 1);
+      await timed.certify('late');
+      timed.identities.forget(late.handle.identity);
+      (timed.dataplane.clock as FakeClock).advance(CERTIFICATE_WAIT_MS + 1_000);
+      expect(late.listener?.openConnections).toBe(1);
+      socket.destroy();
+      await open(late, 0);
+    } finally {
+      timed.close();
+    }
+  });
+
   it('are not waited for without end', async () => {
     const clock = fakeTime();
     const timed = await TunnelWorld.create(clock);
     try {
       const [from, late] = [await timed.pod('client'), await timed.pod('late', { certified: false })];
       const end = timed.open(from, late);
-      while (late.listener?.openConnections !== 1) await soon();
+      await open(late, 1);
       clock.advance(CERTIFICATE_WAIT_MS);
       expect(await end.over.promise).toBeDefined();
-      expect(late.listener.openConnections).toBe(0);
+      expect(late.listener?.openConnections).toBe(0);
       expect(timed.lines.at(-1)).toMatchObject({ level: 'warn', message: 'a tunnel was refused', workload: 'shop/late', reason: 'this pod has no certificate yet' });
     } finally {
       timed.close();
@@ -159,7 +199,7 @@ describe('pods that go', () => {
     expect(client.tunnels.size).toBe(0);
     expect(await end.over.promise).toBeDefined();
     expect((await (await server.arrival()).over.promise)).toBeDefined();
-    while (server.listener?.openConnections !== 0) await soon();
+    await open(server, 0);
   });
 
   it('leave the tunnels of those that stay', async () => {
@@ -194,7 +234,7 @@ describe('pods that go', () => {
     end.transport.end();
     (await server.arrival()).transport.end();
     expect(await end.over.promise).toBeUndefined();
-    while (server.listener?.openConnections !== 0) await soon();
+    await open(server, 0);
   });
 });
 
