@@ -1,11 +1,13 @@
 /** `kubectl apply -k deploy/` on two nodes: running pods join when their namespace is annotated, are encrypted between nodes, and leave no trace. */
-import { mkdtempSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { buildImage } from '../../deploy/image/build.ts';
+import { runCommand } from '../../src/lab/command.ts';
 import { Cluster } from './cluster/cluster.ts';
 import { BUSYBOX_IMAGE } from './cluster/images.ts';
+import type { KubeNode } from './cluster/node.ts';
 
 const DEPLOY = join(import.meta.dirname, '../../deploy');
 const SYSTEM = 'orlop-system';
@@ -48,6 +50,18 @@ kind: Service
 metadata: {name: web, namespace: ${NAMESPACE}}
 spec: {selector: {app: web}, ports: [{name: http, port: 80, targetPort: 8080}]}
 `;
+
+/** Processes of the agent of a node, seen from outside. */
+function agentOf(node: string): number[] {
+  return readdirSync('/proc').map(Number).filter((pid) => {
+    try {
+      const argv = Number.isInteger(pid) ? readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0') : [];
+      return argv.includes('agent') && argv.includes(`--node=${node}`);
+    } catch {
+      return false;
+    }
+  });
+}
 
 describe('deploy/ on two nodes', { timeout: 120_000 }, () => {
   let cluster: Cluster;
@@ -114,6 +128,22 @@ describe('deploy/ on two nodes', { timeout: 120_000 }, () => {
     await cluster.kubectl(['delete', '-n', SYSTEM, first]);
     await cluster.kubectl(['rollout', 'status', '--timeout=60s', 'daemonset/orlop-agent', '-n', SYSTEM]);
     await cluster.until('all pods enrolled again', async () => (await enrolled()) === 3);
+    expect(await fetchPage()).toMatch(/^web-/);
+  });
+
+  it('goes on while the API server is away, also with an agent that is killed meanwhile and has to start', async () => {
+    const [{ name, names: { netns } }] = cluster.nodes as readonly [KubeNode];
+    const ready = async (): Promise<string> => (await runCommand('ip', ['netns', 'exec', netns, 'curl', '-s', 'http://127.0.0.1:15021/healthz/ready'])).stdout;
+    // Some seconds after the last change.
+    await cluster.until('the objects are saved', async () => agentOf(name).some((pid) => existsSync(`/proc/${pid}/root/run/orlop/objects.gz`)), 70_000);
+    await cluster.disturb('apiserver', 'kill');
+    await cluster.until('the agent says that it may be out of date', async () => (await ready()).startsWith('ready, but degraded: the API server'));
+    for (const pid of agentOf(name)) process.kill(pid, 'SIGKILL');
+    await cluster.until('the agent has gone', async () => (await ready()) === '');
+    await cluster.until('the next one serves with what was saved', async () => (await ready()).startsWith('ready, but degraded: the API server'));
+    await cluster.disturb('apiserver', 'start');
+    await cluster.until('it is followed again', async () => (await ready()) === 'ready\n');
+    await cluster.until('all pods enrolled again', async () => (await enrolled().catch(() => 0)) === 3);
     expect(await fetchPage()).toMatch(/^web-/);
   });
 
