@@ -286,3 +286,6 @@ export const TCP_PROBE_TIMEOUT_MS = 30_000;
 
 /** One answer of a Kubernetes API server: 500 pods have some 10 MiB, and an object may have 1.5. */
 export const API_ANSWER_BYTES_MAX: number = 128 * MIB;
+
+/** A file of certificates or a key that a DestinationRule names. */
+export const CERTIFICATE_FILE_BYTES_MAX: number = MIB;

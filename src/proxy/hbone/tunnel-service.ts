@@ -133,5 +133,7 @@ const NOBODY: TransportOwner = { bytes: () => undefined, ended: () => undefined,
 
 function normal(address: string): string {
   const plain = address.startsWith('::ffff:') ? address.slice('::ffff:'.length) : address;
-  return isIPv6(plain) ? new URL(`http://[${plain}]`).hostname : plain;
+  // URLs know no zones (fe80::1%eth0).
+  const [bare = ''] = plain.split('%');
+  return isIPv6(bare) ? new URL(`http://[${bare}]`).hostname : plain;
 }

@@ -8,6 +8,7 @@ import type { Duplex } from 'node:stream';
 import { checkServerIdentity, connect, createSecureContext, getCACertificates } from 'node:tls';
 import type { PeerCertificate, SecureContext, TLSSocket } from 'node:tls';
 import type { Clock } from '../../core/clock.ts';
+import { CERTIFICATE_FILE_BYTES_MAX } from '../../core/limits.ts';
 import type { UpstreamTls } from '../../mesh/table.ts';
 import type { UpstreamSecurity } from '../upstream.ts';
 import { checkIdentity } from './connect.ts';
@@ -91,6 +92,9 @@ function filesOf({ clientCertificate, privateKey, caCertificates }: UpstreamTls)
 
 function read(path: string, field: string): string {
   try {
+    const stat = statSync(path);
+    // What is no file may never end, and the worker would wait for it.
+    if (!stat.isFile() || stat.size > CERTIFICATE_FILE_BYTES_MAX) throw Object.assign(new Error('no certificate'), { code: `it is no file of at most ${CERTIFICATE_FILE_BYTES_MAX} bytes` });
     return readFileSync(path, 'utf8');
   } catch (error) {
     throw new Error(`${field} ${path} cannot be read: ${(error as NodeJS.ErrnoException).code ?? String(error)}`, { cause: error });

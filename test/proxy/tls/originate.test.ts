@@ -99,6 +99,11 @@ test('a file that is missing is named, and no socket is made', () => {
   expect(() => new Originator(systemClock).connect(open, { kind: 'tls', tls, host: 'a', identities: [], protocols: [] }, undefined)).toThrow(/clientCertificate .*nothing\.crt cannot be read: ENOENT/);
 });
 
+test('what is no file is not waited for', () => {
+  const tls = { ...SIMPLE, caCertificates: '/dev/zero' };
+  expect(() => new Originator(systemClock).connect(() => connectTcp(1), { kind: 'tls', tls, host: 'a', identities: [], protocols: [] }, undefined)).toThrow(/caCertificates \/dev\/zero cannot be read: it is no file/);
+});
+
 test('the workload\'s own certificate is waited for, not done without', () => {
   const tls = { ...SIMPLE, mode: 'ISTIO_MUTUAL' as const };
   expect(() => new Originator(systemClock).connect(() => connectTcp(1), { kind: 'tls', tls, host: 'a', identities: [], protocols: [] }, undefined)).toThrow(/no certificate yet/);
