@@ -16,7 +16,10 @@ export class NetnsDialer implements Dialer {
   }
 }
 
-function fdFor({ workload: { sockets }, direction, address, clientAddress }: DialTarget): number {
+function fdFor({ workload: { sockets, addresses }, direction, address, clientAddress }: DialTarget): number {
   const family = isIPv6(address) ? 6 : 4;
-  return direction === 'outbound' ? sockets.outbound(family) : sockets.inbound(family, clientAddress);
+  // A pod that calls itself has nothing to borrow: the kernel gives both ends its address. A borrowed one is bound to loopback, which
+  // answers between a pod's own addresses do not seem to come from.
+  if (direction === 'outbound' || addresses.includes(clientAddress)) return sockets.outbound(family);
+  return sockets.inbound(family, clientAddress);
 }

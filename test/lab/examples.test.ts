@@ -242,6 +242,17 @@ describe('copies and the outside', () => {
   });
 });
 
+describe('a pod', () => {
+  it.each(['-4', '-6'])('reaches itself and its twin on the other node through their Service (%s)', async (family) => {
+    const answers = new Set<string>();
+    for (let i = 0; i < 16; i += 1) {
+      const { status, body } = await curlFrom('httpbin-v1', 'http://httpbin:8080/', family, '-m', '5');
+      answers.add(`${status} ${(JSON.parse(body) as { version: string }).version}`);
+    }
+    expect([...answers].sort()).toEqual(['200 v1', '200 v2']);
+  });
+});
+
 describe('who may call whom', () => {
   it('21: STRICT, and reviews may be read by productpage alone', async () => {
     // The example is of the namespace bookinfo; here everything is in another.

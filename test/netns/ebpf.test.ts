@@ -95,7 +95,8 @@ describe('the programs', () => {
 
   test('leave a socket bound to a device alone, and count it', () => {
     const script = `import socket; s = socket.socket(); s.setsockopt(socket.SOL_SOCKET, 25, b'eth0'); s.connect(('${server.ipv4}', 15008))`;
-    expect(() => cluster.exec(client, 'python3', ['-c', script])).toThrow('refused');
+    // Straight to where the server takes tunnels, the one port that is not captured there either.
+    cluster.exec(client, 'python3', ['-c', script]);
     expect(redirector.counters().deviceBound).toBe(1);
     expect(agent.captured).toEqual([]);
   });
