@@ -23,7 +23,7 @@ const SERVICE = { one: method('One', false, false), gather: method('Gather', tru
 interface Line {
   readonly client: Client;
   readonly proxy: Proxy;
-  /** Calls the server was told the end of. */
+  /** Calls the server was told to give up. */
   readonly cancelled: string[];
 }
 
@@ -32,9 +32,12 @@ async function line(): Promise<Line> {
   const server = new Server();
   server.addService(SERVICE, {
     one: (call: ServerUnaryCall<Buffer, Buffer>, answer: sendUnaryData<Buffer>) => {
-      call.on('cancelled', () => cancelled.push('one'));
       const word = call.request.toString('latin1', 0, 5);
-      if (word === 'sleep') return;
+      if (word === 'sleep') {
+        // grpc-js emits this at the end of every call, so it says something only of one that is not answered.
+        call.on('cancelled', () => cancelled.push('one'));
+        return;
+      }
       if (word === 'error') answer({ code: status.FAILED_PRECONDITION, details: 'not now: größer' });
       else answer(null, call.request);
     },
@@ -46,9 +49,9 @@ async function line(): Promise<Line> {
       });
     },
     spread: (call: ServerWritableStream<Buffer, Buffer>) => {
-      call.on('cancelled', () => cancelled.push('spread'));
       for (const part of call.request.toString().split(' ')) call.write(Buffer.from(part));
-      if (!call.request.includes('endless')) call.end();
+      if (call.request.includes('endless')) call.on('cancelled', () => cancelled.push('spread'));
+      else call.end();
     },
     both: (call: ServerDuplexStream<Buffer, Buffer>) => {
       call.on('data', (part: Buffer) => call.write(part));
