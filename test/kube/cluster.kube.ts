@@ -52,6 +52,11 @@ apiVersion: v1
 kind: Service
 metadata: {name: pods, namespace: ${NAMESPACE}}
 spec: {clusterIP: None, selector: {app: web}, ports: [{name: http, port: 8080}]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: outside, namespace: ${NAMESPACE}}
+spec: {type: LoadBalancer, externalTrafficPolicy: Local, selector: {app: web}, ports: [{name: http, port: 81, targetPort: 8080}]}
 `;
 
 describe('a cluster of two nodes', () => {
@@ -99,6 +104,19 @@ describe('a cluster of two nodes', () => {
     const { spec } = await cluster.client.makeApiClient(CoreV1Api).readNamespacedService({ namespace: NAMESPACE, name: 'web' });
     const names = (await webPods()).map(({ name }) => name);
     for (const host of [spec?.clusterIP ?? '', 'web', `web.${NAMESPACE}.svc.cluster.local`]) expect(names).toContain(await fetch(host));
+  });
+
+  it('is reached from this machine through a Service of type LoadBalancer', async () => {
+    const core = cluster.client.makeApiClient(CoreV1Api);
+    const address = await cluster.until('the address of the load balancer', async () => {
+      const { status } = await core.readNamespacedService({ namespace: NAMESPACE, name: 'outside' });
+      return status?.loadBalancer?.ingress?.[0]?.ip;
+    });
+    const names = (await webPods()).map(({ name }) => name);
+    await cluster.until('an answer of a pod through the load balancer', async () => {
+      const { stdout } = await runCommand('curl', ['-s', '-m', '2', `http://${address}:81/`]);
+      return names.includes(stdout.trim());
+    });
   });
 
   it('answers a headless Service with its pods', async () => {

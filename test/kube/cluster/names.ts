@@ -6,6 +6,7 @@ const CLUSTERS_DIRECTORY = '/var/tmp/orlop-kube';
 /** Its network namespaces and interfaces carry the name; the latter have 15 characters at most. */
 const NAME = /^[a-z][a-z0-9]{0,9}$/;
 const NUMBER_MAX = 200;
+const LOAD_BALANCERS_MAX = 100;
 
 export interface ClusterState {
   name: string;
@@ -100,6 +101,11 @@ export function apiServerAddress({ number, nodeCount }: ClusterState): string {
 /** The machine's own address on a cluster's network. */
 export function hostAddress(number: number): string {
   return `198.18.${number}.1`;
+}
+
+/** Those that Services of type LoadBalancer get, in order. */
+export function loadBalancerAddresses(number: number): string[] {
+  return Array.from({ length: LOAD_BALANCERS_MAX }, (_, index) => `198.18.${number}.${100 + index}`);
 }
 
 /** Names of the clusters that left something on this machine, running or not. */

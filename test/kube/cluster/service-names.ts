@@ -1,34 +1,21 @@
 /** Names of Services and of the pods behind headless ones, from the API server, as CoreDNS answers them (Kubernetes DNS specification 1.1.0). */
-import { CoreV1Api, DiscoveryV1Api, makeInformer } from '@kubernetes/client-node';
-import type { Informer, KubeConfig, ObjectCache, V1Endpoint, V1EndpointSlice, V1Service } from '@kubernetes/client-node';
+import type { V1Endpoint, V1Service } from '@kubernetes/client-node';
 import type { Answer, Question } from 'dns-packet';
 import type { Reply } from '../../../src/lab/zone.ts';
 import { CLUSTER_DOMAIN } from './names.ts';
+import type { Services } from './services.ts';
 
 const TTL_S = 5;
 const SUFFIX = `.svc.${CLUSTER_DOMAIN}`;
-const SERVICE_NAME = 'kubernetes.io/service-name';
-const WATCH_AGAIN_MS = 1000;
 
 /** A record without its name and time to live. */
 type Data = { type: 'A' | 'AAAA'; data: string } | { type: 'SRV'; data: { port: number; target: string; priority: number; weight: number } } | { type: 'CNAME'; data: string };
 
 export class ServiceNames {
-  readonly #services: ObjectCache<V1Service>;
-  readonly #slices: ObjectCache<V1EndpointSlice>;
+  readonly #services: Services;
 
-  private constructor(services: ObjectCache<V1Service>, slices: ObjectCache<V1EndpointSlice>) {
+  constructor(services: Services) {
     this.#services = services;
-    this.#slices = slices;
-  }
-
-  /** Follow the API server's Services and EndpointSlices. */
-  static async watch(client: KubeConfig): Promise<ServiceNames> {
-    const [core, discovery] = [client.makeApiClient(CoreV1Api), client.makeApiClient(DiscoveryV1Api)];
-    const services = makeInformer<V1Service>(client, '/api/v1/services', async () => core.listServiceForAllNamespaces());
-    const slices = makeInformer<V1EndpointSlice>(client, '/apis/discovery.k8s.io/v1/endpointslices', async () => discovery.listEndpointSliceForAllNamespaces());
-    await Promise.all([follow(services), follow(slices)]);
-    return new ServiceNames(services, slices);
   }
 
   /** Answer one question; a name in capitals is the same name. */
@@ -44,7 +31,7 @@ export class ServiceNames {
     if (!host.endsWith(SUFFIX)) return undefined;
     const labels = host.slice(0, -SUFFIX.length).split('.');
     const [namespace = '', name = '', ...front] = labels.reverse();
-    const service = this.#services.get(name, namespace);
+    const service = this.#services.get(namespace, name);
     if (service?.spec === undefined) return undefined;
     const target = `${name}.${namespace}${SUFFIX}`;
     if (service.spec.externalName !== undefined) return front.length === 0 ? [{ type: 'CNAME', data: service.spec.externalName }] : undefined;
@@ -57,7 +44,7 @@ export class ServiceNames {
   #headless(service: V1Service, target: string, own: string): Data[] {
     const evenNotReady = service.spec?.publishNotReadyAddresses === true;
     const records: Data[] = [];
-    for (const slice of this.#slices.list(service.metadata?.namespace).filter(({ metadata }) => metadata?.labels?.[SERVICE_NAME] === service.metadata?.name)) {
+    for (const slice of this.#services.slicesOf(service)) {
       for (const endpoint of slice.endpoints ?? []) {
         if (!evenNotReady && endpoint.conditions?.ready === false) continue;
         const hostname = hostnameOf(endpoint);
@@ -91,14 +78,4 @@ function addressRecord(address: string): Data {
 
 function serviceRecord(port: number, target: string): Data {
   return { type: 'SRV', data: { port, target, priority: 0, weight: 100 } };
-}
-
-/** Keep a list current for as long as the program runs: a watch that ends in an error is begun again. */
-async function follow(informer: Informer<V1Service> | Informer<V1EndpointSlice>): Promise<void> {
-  informer.on('error', () => {
-    setTimeout(() => {
-      void informer.start().catch(() => undefined);
-    }, WATCH_AGAIN_MS);
-  });
-  await informer.start();
 }
