@@ -35,6 +35,11 @@ export function findVirtualHost(table: Table, port: number, destination: Destina
   return ofPort?.exact.get(host) ?? ofAny?.exact.get(host) ?? longest(wildcardOf(ofPort, host), wildcardOf(ofAny, host)) ?? destination?.virtualHost;
 }
 
+/** The virtual host of a lower-case name in one table: exact names before wildcards, longer ones first. */
+export function findHost(hosts: HostTable, host: string): VirtualHost | undefined {
+  return hosts.exact.get(host) ?? wildcardOf(hosts, host)?.host;
+}
+
 type Wildcard = HostTable['wildcards'][number];
 
 function wildcardOf(hosts: HostTable | undefined, host: string): Wildcard | undefined {

@@ -120,6 +120,14 @@ export interface WeightedCluster {
   readonly cluster: string;
   readonly weight: number;
   readonly headers: HeaderOperations | undefined;
+  /** Why its share is answered 500: a backend of a Gateway API route that does not exist, or may not be named. */
+  readonly invalid?: string;
+  /** What its share is answered, instead of being sent anywhere. */
+  readonly redirect?: RedirectAction;
+  /** In place of the route's own. */
+  readonly rewrite?: Rewrite;
+  /** Besides the route's own. */
+  readonly mirrors?: readonly Mirror[];
 }
 
 export interface RedirectAction {
@@ -270,6 +278,17 @@ export interface UpstreamTls {
   /** Name of a Secret; empty = none. */
   readonly credentialName: string;
   readonly insecureSkipVerify: boolean;
+  /** In place of caCertificates, for gateways: all of them together are trusted. */
+  readonly authorities?: readonly ObjectRef[];
+  /** In place of clientCertificate and privateKey, for gateways: a Secret of type kubernetes.io/tls. */
+  readonly credential?: ObjectRef;
+}
+
+/** An object that holds certificates, and that may be named where it is: of the same namespace, or let by a ReferenceGrant. */
+export interface ObjectRef {
+  readonly kind: 'Secret' | 'ConfigMap';
+  readonly namespace: string;
+  readonly name: string;
 }
 
 export interface EndpointSpec {
