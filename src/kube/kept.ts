@@ -2,7 +2,7 @@
  * The part of an object that is kept in memory, and on disk for the next start. What a pod's containers run with (environment, arguments,
  * volumes) is never kept: there may be secrets in it.
  */
-import { record } from '../mesh/parse/kubernetes.ts';
+import { record } from '../mesh/parse/json.ts';
 import type { ApiObject } from './api-client.ts';
 
 /** Annotations that mean something to a mesh. */

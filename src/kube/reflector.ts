@@ -6,7 +6,7 @@
 import type { Clock } from '../core/clock.ts';
 import type { Random } from '../core/random.ts';
 import type { SourceObject } from '../mesh/build.ts';
-import { record, text } from '../mesh/parse/kubernetes.ts';
+import { record, text } from '../mesh/parse/json.ts';
 import { ApiError } from './api-client.ts';
 import type { ApiClient, ApiObject, Query } from './api-client.ts';
 import { Backoff } from './backoff.ts';

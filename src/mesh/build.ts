@@ -9,8 +9,10 @@ import { parseDocuments } from './parse/document.ts';
 import type { ParsedFile, Path, SourceDocument } from './parse/document.ts';
 import { ENVELOPE, KINDS } from './parse/istio-schemas.ts';
 import type { Kind } from './parse/istio-schemas.ts';
-import { checkMeshWish, readPod, readService, record, text, texts } from './parse/kubernetes.ts';
+import { record, text, texts } from './parse/json.ts';
+import { readPod, readService } from './parse/kubernetes.ts';
 import { readMeshConfig } from './parse/mesh-config.ts';
+import { checkMeshWish } from './parse/mesh-wish.ts';
 import { RULES } from './parse/rules.ts';
 import { check, nearest, withoutNulls } from './parse/schema.ts';
 import type { Report } from './parse/schema.ts';
@@ -163,10 +165,11 @@ class Builder {
     const specs = <S>(kind: string): Resource<S>[] => of(kind).map(({ origin, value }) => ({ ...origin, spec: value['spec'] as S })).sort(byAge);
     const namespaces = new Map(of('Namespace').map(({ origin, value }) => [origin.name, value]));
     const slices = Map.groupBy(of('EndpointSlice'), ({ origin, value }) => `${origin.namespace}/${text(record(record(value['metadata'])['labels'])['kubernetes.io/service-name'])}`);
+    const mesh = this.#meshConfig(of('ConfigMap'));
     return {
       version: (this.#previous?.version ?? 0) + 1,
-      mesh: this.#meshConfig(of('ConfigMap')),
-      workloads: of('Pod').map((pod) => workloadOf(pod, namespaces)),
+      mesh,
+      workloads: of('Pod').map((pod) => workloadOf(pod, namespaces, mesh.istioDataplaneMode === 'honoured')),
       services: of('Service').map((service) => serviceOf(service, slices.get(`${service.origin.namespace}/${service.origin.name}`) ?? [])).sort((a, b) => byAge(a.origin, b.origin)),
       virtualServices: specs('VirtualService'),
       destinationRules: specs('DestinationRule'),
@@ -239,6 +242,7 @@ function checkBody(kind: Kind, kindName: string, value: Readonly<Record<string, 
 
 interface ReadPod {
   readonly namespace: GoodObject['value'] | undefined;
+  readonly istioLabels: boolean;
   readonly workload: Workload;
 }
 
@@ -251,12 +255,12 @@ interface ReadService {
 const pods = new WeakMap<GoodObject['value'], ReadPod>();
 const services = new WeakMap<GoodObject['value'], ReadService>();
 
-function workloadOf({ origin, value }: GoodObject, namespaces: ReadonlyMap<string, GoodObject['value']>): Workload {
+function workloadOf({ origin, value }: GoodObject, namespaces: ReadonlyMap<string, GoodObject['value']>, istioLabels: boolean): Workload {
   const namespace = namespaces.get(origin.namespace);
   const known = pods.get(value);
-  if (known !== undefined && known.namespace === namespace) return known.workload;
-  const workload = readPod(origin, value, namespaces);
-  pods.set(value, { namespace, workload });
+  if (known !== undefined && known.namespace === namespace && known.istioLabels === istioLabels) return known.workload;
+  const workload = readPod(origin, value, namespace, istioLabels);
+  pods.set(value, { namespace, istioLabels, workload });
   return workload;
 }
 

@@ -46,6 +46,8 @@ export interface MeshConfig {
   readonly accessLogEncoding: 'TEXT' | 'JSON';
   /** Empty = Istio's default. */
   readonly accessLogFormat: string;
+  /** Is the label `istio.io/dataplane-mode` understood beside `orlop.io/mesh`? Orlop's own setting, the same for all nodes. */
+  readonly istioDataplaneMode: 'honoured' | 'ignored';
 }
 
 export const DEFAULT_MESH_CONFIG: MeshConfig = Object.freeze({
@@ -60,6 +62,7 @@ export const DEFAULT_MESH_CONFIG: MeshConfig = Object.freeze({
   accessLogFile: '',
   accessLogEncoding: 'TEXT',
   accessLogFormat: '',
+  istioDataplaneMode: 'honoured',
 });
 
 export interface ContainerPort {
@@ -82,6 +85,8 @@ export interface Workload {
   readonly phase: string;
   readonly ready: boolean;
   readonly hostNetwork: boolean;
+  /** Whoever owns it wants it in the mesh, whether or not it can be. */
+  readonly asked: boolean;
   readonly enrolled: boolean;
   /** Why it is, or is not, enrolled. */
   readonly enrolReason: string;

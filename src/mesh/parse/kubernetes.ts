@@ -4,34 +4,13 @@ import { qualify } from '../host.ts';
 import type { Origin } from '../resources.ts';
 import type { Probe } from '../security.ts';
 import type { Service, ServicePort, SliceEndpoint, Workload } from '../snapshot.ts';
-import type { Path } from './document.ts';
+import { list, record, strings, text, texts } from './json.ts';
+import type { Json } from './json.ts';
+import { enrolmentOf } from './mesh-wish.ts';
 import { isRecord } from './schema.ts';
 
-type Json = Readonly<Record<string, unknown>>;
-
-const MESH = 'orlop.io/mesh';
-
-/** What an annotation (or label) says about taking part. */
-export function meshWish(meta: Json): { readonly wish: 'enabled' | 'disabled'; readonly by: string } | undefined {
-  for (const place of ['annotations', 'labels']) {
-    const value = texts(meta[place])[MESH];
-    if (value === 'enabled' || value === 'disabled') return { wish: value, by: `${place === 'labels' ? 'label' : 'annotation'} ${MESH}: ${value}` };
-  }
-  return undefined;
-}
-
-/**
- * A value that is neither of the two is a mistake worth an error: the pod would silently stay outside. It costs the pod nothing
- * else: it is still an endpoint of its Services.
- */
-export function checkMeshWish(meta: Json, report: (path: Path, message: string, remedy: string) => void): void {
-  for (const place of ['annotations', 'labels']) {
-    const value = texts(meta[place])[MESH];
-    if (value !== undefined && value !== 'enabled' && value !== 'disabled') report(['metadata', place, MESH], `"${value}" is neither enabled nor disabled`, 'write enabled or disabled; until then it is as if it were not there');
-  }
-}
-
-export function readPod(origin: Origin, object: Json, namespaces: ReadonlyMap<string, Json>): Workload {
+/** `istioLabels`: is `istio.io/dataplane-mode` understood? */
+export function readPod(origin: Origin, object: Json, namespace: Json | undefined, istioLabels: boolean): Workload {
   const meta = record(object['metadata']);
   const spec = record(object['spec']);
   const status = record(object['status']);
@@ -53,7 +32,7 @@ export function readPod(origin: Origin, object: Json, namespaces: ReadonlyMap<st
     phase: text(status['phase']),
     ready: list(status['conditions']).some((condition) => condition['type'] === 'Ready' && condition['status'] === 'True'),
     hostNetwork,
-    ...enrolment(meta, namespaces.get(origin.namespace), origin.namespace, hostNetwork),
+    ...enrolmentOf({ meta, hostNetwork, namespaceName: origin.namespace, namespace, istioLabels }),
     ports: list(spec['containers']).flatMap((container) => list(container['ports'])).map((port) => ({ name: text(port['name']), port: Number(port['containerPort']) })),
     probes: probesOf(spec),
     netnsPath: annotations['orlop.io/netns'],
@@ -87,16 +66,6 @@ function portOf(port: unknown, declared: readonly Json[]): number {
 
 function absolute(path: string): string {
   return path.startsWith('/') ? path : `/${path}`;
-}
-
-/** The pod's own word wins over its namespace's; a pod of the host network has no namespace of its own to capture in. */
-function enrolment(meta: Json, namespace: Json | undefined, namespaceName: string, hostNetwork: boolean): Pick<Workload, 'enrolled' | 'enrolReason'> {
-  if (hostNetwork) return { enrolled: false, enrolReason: 'it uses the host network, which it shares with others' };
-  const own = meshWish(meta);
-  if (own !== undefined) return { enrolled: own.wish === 'enabled', enrolReason: `its ${own.by}` };
-  const inherited = namespace === undefined ? undefined : meshWish(record(namespace['metadata']));
-  if (inherited !== undefined) return { enrolled: inherited.wish === 'enabled', enrolReason: `${inherited.by} of namespace ${namespaceName}` };
-  return { enrolled: false, enrolReason: `neither it nor namespace ${namespaceName} has ${MESH}: enabled` };
 }
 
 /** A ReplicaSet is named after its Deployment and the hash of its template. */
@@ -156,24 +125,4 @@ function readSlice(slice: Json): SliceEndpoint[] {
     // An unset `ready` is to be read as true (discovery.k8s.io/v1 EndpointConditions).
     return strings(endpoint['addresses']).filter((address) => ipaddr.isValid(address)).map((address) => ({ address, ready: conditions['ready'] !== false, workload, ports }));
   });
-}
-
-export function record(value: unknown): Json {
-  return isRecord(value) ? value : {};
-}
-
-export function text(value: unknown): string {
-  return typeof value === 'string' ? value : typeof value === 'number' || typeof value === 'boolean' ? String(value) : '';
-}
-
-export function texts(value: unknown): Readonly<Record<string, string>> {
-  return Object.fromEntries(Object.entries(record(value)).map(([key, item]) => [key, text(item)]));
-}
-
-function list(value: unknown): Json[] {
-  return Array.isArray(value) ? value.filter(isRecord) : [];
-}
-
-function strings(value: unknown): string[] {
-  return Array.isArray(value) ? value.filter((item) => typeof item === 'string') : [];
 }

@@ -1,11 +1,15 @@
-/** MeshConfig, as Istio keeps it: YAML in the key `mesh` of ConfigMap `istio` in the root namespace. */
+/**
+ * MeshConfig, as Istio keeps it: YAML in the key `mesh` of ConfigMap `istio` in the root namespace. Settings of Orlop's own stand beside it in
+ * the key `orlop`, where Istio does not look.
+ */
 import { parse } from 'yaml';
 import { durationMs } from '../duration.ts';
 import { DEFAULT_MESH_CONFIG } from '../snapshot.ts';
 import type { PathNormalization } from '../path.ts';
 import type { ExtensionProvider } from '../security-resources.ts';
 import type { MeshConfig } from '../snapshot.ts';
-import { record, text } from './kubernetes.ts';
+import { record, text } from './json.ts';
+import type { Json } from './json.ts';
 import { check, duration, int, isRecord, later, list, object, oneOf, string, withoutNulls } from './schema.ts';
 import type { Report, Schema } from './schema.ts';
 import { extAuthzGrpc, extAuthzHttp } from './security-schemas.ts';
@@ -63,17 +67,13 @@ const schema = object({
   ...named(OTHERS, 'it concerns other parts of Istio, or comes later'),
 });
 
-/** Read the honoured parts; what is wrong is reported against the ConfigMap's `data.mesh`. */
+/** Of the key `orlop`. */
+const ownSchema = object({ istioDataplaneMode: oneOf(['honoured', 'ignored']) });
+
+/** Read the honoured parts; what is wrong is reported against the ConfigMap's `data.mesh` and `data.orlop`. */
 export function readMeshConfig(configMap: Readonly<Record<string, unknown>>, report: Report): MeshConfig {
-  let value: unknown;
-  try {
-    value = parse(text(record(configMap['data'])['mesh']));
-  } catch (error) {
-    report.error(['data', 'mesh'], `no YAML: ${error instanceof Error ? (error.message.split('\n')[0] as string) : String(error)}`, 'correct it');
-    return DEFAULT_MESH_CONFIG;
-  }
-  if (!isRecord(value)) return DEFAULT_MESH_CONFIG;
-  check(value, schema, ['data', 'mesh'], report);
+  const own = readKey(configMap, 'orlop', ownSchema, report);
+  const value = readKey(configMap, 'mesh', schema, report);
   checkProviders(value['extensionProviders'], report);
   const policy = record(value['outboundTrafficPolicy'])['mode'];
   return {
@@ -88,7 +88,21 @@ export function readMeshConfig(configMap: Readonly<Record<string, unknown>>, rep
     accessLogFile: text(value['accessLogFile']),
     accessLogEncoding: value['accessLogEncoding'] === 'JSON' ? 'JSON' : 'TEXT',
     accessLogFormat: text(value['accessLogFormat']),
+    istioDataplaneMode: own['istioDataplaneMode'] === 'ignored' ? 'ignored' : 'honoured',
   };
+}
+
+/** Empty when it is not there, or no YAML of a map. */
+function readKey(configMap: Json, key: string, expected: Schema, report: Report): Json {
+  let value: unknown;
+  try {
+    value = parse(text(record(configMap['data'])[key]));
+  } catch (error) {
+    report.error(['data', key], `no YAML: ${error instanceof Error ? (error.message.split('\n')[0] as string) : String(error)}`, 'correct it');
+  }
+  if (!isRecord(value)) return {};
+  check(value, expected, ['data', key], report);
+  return value;
 }
 
 function checkProviders(providers: unknown, report: Report): void {

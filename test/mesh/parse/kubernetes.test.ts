@@ -1,4 +1,4 @@
-/** Pods, Services and EndpointSlices: who takes part, what they are called, where a Service leads. */
+/** Pods, Services and EndpointSlices: what they are called, where a Service leads. */
 import { describe, expect, it } from 'vitest';
 import type { Workload } from '../../../src/mesh/snapshot.ts';
 import { application, snapshotOf, tableOf } from '../world.ts';
@@ -10,8 +10,6 @@ function pod(meta: string, spec = '{containers: []}', namespaceMeta = ''): Workl
   return snapshot.workloads[0] as Workload;
 }
 
-const annotation = (wish: string): string => `, annotations: {orlop.io/mesh: ${wish}}`;
-const label = (wish: string): string => `, labels: {orlop.io/mesh: ${wish}}`;
 const owned = (kind: string, name: string, labels = ''): Workload => pod(`, labels: {${labels}}, ownerReferences: [{kind: ${kind}, name: ${name}, controller: true}]`);
 
 const slice = (endpoints: string, name = 'cart-1'): string => `---
@@ -21,31 +19,6 @@ metadata: {name: ${name}, namespace: shop, labels: {kubernetes.io/service-name: 
 ports: [{name: http, port: 8080}]
 endpoints: ${endpoints}
 `;
-
-describe('taking part', () => {
-  it('is by annotation or label of the pod, else of its namespace, else not', () => {
-    expect(pod(annotation('enabled'))).toMatchObject({ enrolled: true, enrolReason: 'its annotation orlop.io/mesh: enabled' });
-    expect(pod(label('enabled'))).toMatchObject({ enrolled: true, enrolReason: 'its label orlop.io/mesh: enabled' });
-    expect(pod('', undefined, annotation('enabled'))).toMatchObject({ enrolled: true, enrolReason: 'annotation orlop.io/mesh: enabled of namespace shop' });
-    expect(pod('')).toMatchObject({ enrolled: false, enrolReason: 'neither it nor namespace shop has orlop.io/mesh: enabled' });
-  });
-
-  it('the pod\'s own word wins over its namespace\'s', () => {
-    expect(pod(annotation('disabled'), undefined, annotation('enabled')).enrolled).toBe(false);
-    expect(pod(annotation('enabled'), undefined, annotation('disabled')).enrolled).toBe(true);
-  });
-
-  it('is not for pods of the host network', () => {
-    expect(pod(annotation('enabled'), '{hostNetwork: true}')).toMatchObject({ enrolled: false, enrolReason: expect.stringContaining('host network') as string });
-  });
-
-  it('a wish that is neither is as if it were not there, and the pod stays an endpoint', () => {
-    const app = application('shop', ['cart']).replace('orlop.io/mesh: enabled', 'orlop.io/mesh: on');
-    const snapshot = snapshotOf({ 'a.yaml': `${app}---${application('shop', ['web']).replaceAll('10.244.4', '10.244.9')}` });
-    expect(snapshot.workloads.find(({ id }) => id === 'shop/cart-v1')?.enrolled).toBe(false);
-    expect(tableOf(snapshot, 'shop/web-v1').clusters.get('outbound|9080||cart.shop.svc.cluster.local')?.endpoints).toHaveLength(1);
-  });
-});
 
 describe('names of a workload', () => {
   it('a ReplicaSet stands for its Deployment', () => {
