@@ -16,6 +16,8 @@ export interface ApiRequest {
   readonly method?: 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
   readonly query?: Query | undefined;
   readonly body?: ApiObject;
+  /** Of the body; a PATCH is a merge patch unless it says otherwise. */
+  readonly contentType?: string | undefined;
   readonly accept?: string;
   readonly signal?: AbortSignal | undefined;
 }
@@ -83,13 +85,13 @@ export class ApiClient {
     this.#agent.destroy();
   }
 
-  async #open(path: string, { method = 'GET', query = {}, body, accept = 'application/json', signal }: ApiRequest): Promise<IncomingMessage> {
+  async #open(path: string, { method = 'GET', query = {}, body, contentType, accept = 'application/json', signal }: ApiRequest): Promise<IncomingMessage> {
     const { server } = this.#credentials;
     const { headers, tls } = await this.#credentials.present();
     const text = body === undefined ? undefined : JSON.stringify(body);
     const url = new URL(server.pathname.replace(/\/$/, '') + path, server);
     for (const [name, value] of Object.entries(query)) if (value !== undefined) url.searchParams.set(name, String(value));
-    const options = { method, agent: this.#agent, signal, ...tls, headers: { ...headers, accept, 'accept-encoding': 'gzip', 'user-agent': 'orlop', ...(text === undefined ? {} : bodyHeaders(method, text)) } };
+    const options = { method, agent: this.#agent, signal, ...tls, headers: { ...headers, accept, 'accept-encoding': 'gzip', 'user-agent': 'orlop', ...(text === undefined ? {} : bodyHeaders(contentType ?? (method === 'PATCH' ? 'application/merge-patch+json' : 'application/json'), text)) } };
     const request = server.protocol === 'http:' ? httpRequest(url, options) : httpsRequest(url, options);
     const answer = await answerTo(request, text);
     const { statusCode: status = 0 } = answer;
@@ -98,8 +100,8 @@ export class ApiClient {
   }
 }
 
-function bodyHeaders(method: string, text: string): Record<string, string | number> {
-  return { 'content-type': method === 'PATCH' ? 'application/merge-patch+json' : 'application/json', 'content-length': Buffer.byteLength(text) };
+function bodyHeaders(contentType: string, text: string): Record<string, string | number> {
+  return { 'content-type': contentType, 'content-length': Buffer.byteLength(text) };
 }
 
 async function answerTo(request: ClientRequest, text: string | undefined): Promise<IncomingMessage> {

@@ -48,17 +48,26 @@ export function serviceAccountCredentials(environment: NodeJS.ProcessEnv = proce
   };
 }
 
-/** Those of the current context of a kubeconfig, whichever way it authenticates. Rejects with a sentence when the file is no good. */
-export async function kubeconfigCredentials(path: string): Promise<Credentials> {
+/**
+ * Those of a context of a kubeconfig (the current one unless named), whichever way it authenticates. Without `path`, the files that kubectl would
+ * take: those of the variable KUBECONFIG, or ~/.kube/config. Rejects with a sentence when they are no good.
+ */
+export async function kubeconfigCredentials(path: string | undefined, context?: string): Promise<Credentials> {
   const { KubeConfig } = await import('@kubernetes/client-node');
   const config = new KubeConfig();
+  const called = path === undefined ? 'the kubeconfig' : `the kubeconfig ${path}`;
   try {
-    config.loadFromFile(path);
+    if (path === undefined) config.loadFromDefault();
+    else config.loadFromFile(path);
   } catch (error) {
-    throw new Error(`the kubeconfig ${path} cannot be read: ${error instanceof Error ? error.message : String(error)}`, { cause: error });
+    throw new Error(`${called} cannot be read: ${error instanceof Error ? error.message : String(error)}`, { cause: error });
+  }
+  if (context !== undefined) {
+    if (config.getContextObject(context) === null) throw new Error(`${called} has no context ${context}; it has: ${config.getContexts().map(({ name }) => name).join(', ')}`);
+    config.setCurrentContext(context);
   }
   const cluster = config.getCurrentCluster();
-  if (cluster === null) throw new Error(`the kubeconfig ${path} has no current context with a cluster; set one with: kubectl config use-context NAME`);
+  if (cluster === null) throw new Error(`${called} has no current context with a cluster; set one with: kubectl config use-context NAME`);
   return {
     server: new URL(cluster.server),
     present: async () => {
