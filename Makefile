@@ -18,10 +18,11 @@ setup: ## install what Orlop needs (Debian packages, npm packages, BPF objects)
 demo: .setup-done build ## a mesh of two nodes with bookinfo, routed by Istio's YAML (KEEP=1 leaves it running)
 	@bin/orlop demo $(if $(KEEP),--keep)
 
-test: .setup-done build ## every test, with network namespaces and both backends (needs root)
-	@$(NODE) scripts/test.ts --project unit --project kernel
+test: .setup-done build ## every test: network namespaces, both backends, a real Kubernetes (needs root; Go to build that once)
+	@scripts/kube.sh >/dev/null
+	@$(NODE) scripts/test.ts
 
-test-kube: .setup-done ## tests on a real Kubernetes of two nodes on this machine (needs root and Go; KEEP=1 leaves the cluster running)
+test-kube: .setup-done ## only those on a real Kubernetes of two nodes on this machine (KEEP=1 leaves the cluster running)
 	@scripts/kube.sh >/dev/null
 	@$(NODE) scripts/test.ts --project kube
 

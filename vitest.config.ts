@@ -2,7 +2,8 @@ import { defineConfig } from 'vitest/config';
 
 export default defineConfig({
   test: {
-    // Suites that make network namespaces, attach BPF programs or measure shares run one at a time, so that a failure names its own cause.
+    // Suites that make network namespaces, attach BPF programs or measure shares run one at a time, so that a failure names its own cause;
+    // groups run one after the other.
     projects: [
       {
         extends: true,
@@ -19,6 +20,7 @@ export default defineConfig({
         extends: true,
         test: {
           name: 'kernel',
+          sequence: { groupOrder: 1 },
           include: ['test/netns/**/*.test.ts', 'test/lab/**/*.test.ts'],
           fileParallelism: false,
           testTimeout: 60_000,
@@ -30,6 +32,7 @@ export default defineConfig({
         extends: true,
         test: {
           name: 'kube',
+          sequence: { groupOrder: 2 },
           include: ['test/kube/**/*.kube.ts'],
           fileParallelism: false,
           testTimeout: 60_000,
