@@ -3,8 +3,7 @@
  * good version, and never keeps another from taking effect. What has not changed since the snapshot before is neither parsed nor checked again.
  */
 import { fieldName } from './field-name.ts';
-import { conflictProblems } from './conflicts.ts';
-import { referenceProblems } from './references.ts';
+import { crossProblems } from './cross-problems.ts';
 import { parseDocuments } from './parse/document.ts';
 import type { ParsedFile, Path, SourceDocument } from './parse/document.ts';
 import { ENVELOPE, KINDS } from './parse/istio-schemas.ts';
@@ -20,7 +19,6 @@ import { byPlace, placeOf } from './problem.ts';
 import type { Problem, Severity } from './problem.ts';
 import { byAge, objectName } from './resources.ts';
 import type { Origin, Resource } from './resources.ts';
-import { securityProblems } from './security-problems.ts';
 import type { AuthorizationPolicyResource, AuthorizationPolicySpec } from './security-resources.ts';
 import { DEFAULT_MESH_CONFIG } from './snapshot.ts';
 import type { GoodObject, MeshConfig, Service, Snapshot, Workload } from './snapshot.ts';
@@ -73,6 +71,12 @@ export function buildSnapshot(files: Iterable<Source>, previous?: Snapshot): Sna
   return snapshot;
 }
 
+/** What an object of an API server says and what is wrong with it, whatever stands beside it. */
+export function checkObject(source: SourceObject): { readonly object: GoodObject; readonly problems: readonly Problem[]; readonly failed: boolean } {
+  const { object, faults } = checkDocument(documentOf(source));
+  return { object, problems: faults.problems, failed: faults.failed };
+}
+
 class Builder {
   readonly parsed = new Map<string, Parsed>();
   readonly #previous: Snapshot | undefined;
@@ -109,8 +113,8 @@ class Builder {
   finish(): Snapshot {
     const snapshot = this.#assemble();
     const lineOf = (key: string, path: Path): number => this.#documents.get(key)?.lineOf(path) ?? this.#objects[key]?.origin.line ?? 0;
-    const broken = referenceProblems(snapshot, lineOf);
-    this.#problems.push(...broken.problems, ...conflictProblems(snapshot, lineOf), ...securityProblems(snapshot, lineOf));
+    const broken = crossProblems(snapshot, lineOf);
+    this.#problems.push(...broken.problems);
     // A rule that has come to name what does not exist must not replace the one that worked.
     let replaced = false;
     for (const key of broken.keys) {
@@ -194,9 +198,13 @@ class Builder {
   }
 }
 
+function parsedObject(source: SourceObject): ParsedFile {
+  return { documents: [documentOf(source)], problems: [], broken: false };
+}
+
 /** An object of an API server has no lines. */
-function parsedObject({ name, value }: SourceObject): ParsedFile {
-  return { documents: [{ file: name, value, lineOf: () => 0 }], problems: [], broken: false };
+function documentOf({ name, value }: SourceObject): SourceDocument {
+  return { file: name, value, lineOf: () => 0 };
 }
 
 function checkDocument(document: SourceDocument): Checked {
@@ -273,7 +281,7 @@ function serviceOf({ origin, value }: GoodObject, objects: readonly GoodObject[]
   return service;
 }
 
-function readPolicy({ origin, value }: GoodObject): AuthorizationPolicyResource {
+export function readPolicy({ origin, value }: GoodObject): AuthorizationPolicyResource {
   const dryRun = texts(record(value['metadata'])['annotations'])['istio.io/dry-run'] === 'true';
   return { ...origin, spec: value['spec'] as AuthorizationPolicySpec, dryRun };
 }
