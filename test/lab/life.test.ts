@@ -57,6 +57,12 @@ for (const redirect of ['ebpf', 'iptables'] as const) {
       }
     });
 
+    it.each(['-4', '-6'])('lets a pod reach itself through its own Service (%s)', async (family) => {
+      const { stdout, stderr, code } = await lab.exec('near-v1', ['curl', '-sS', family, '-m', '5', 'http://near:8080/']);
+      expect(code, stderr).toBe(0);
+      expect(JSON.parse(stdout)).toMatchObject({ version: 'v1' });
+    });
+
     it('counts one request once on each side', async () => {
       const before = await scrapeAll(lab);
       await load('http://near:8080/', 25);
