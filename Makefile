@@ -8,10 +8,10 @@ NODE := node_modules/.bin/node
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-setup: ## install what Orlop needs (Debian packages, npm packages, BPF objects)
+setup: ## install what Orlop needs (Debian packages, npm packages, BPF objects, CNI plugin)
 	@scripts/setup.sh
 
-.setup-done: package.json package-lock.json scripts/setup.sh $(wildcard bpf/*.c bpf/*.h)
+.setup-done: package.json package-lock.json scripts/setup.sh $(wildcard bpf/*.c bpf/*.h cni/*.c cni/*.h)
 	@scripts/setup.sh
 	@touch $@
 
@@ -48,3 +48,4 @@ build: .setup-done ## compile src/ to dist/
 clean: ## remove what was built
 	@rm -rf dist bench/out .setup-done
 	@$(MAKE) -s -C bpf clean
+	@$(MAKE) -s -C cni clean

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs what Orlop needs on a Debian 12 machine and builds the BPF programs. Safe to run again: it does only what is missing.
+# Installs what Orlop needs on a Debian 12 machine and builds the BPF programs and the CNI plugin. Safe to run again: it does only what is missing.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -22,6 +22,8 @@ for entry in "${debian[@]}"; do
   PATH="$PATH:/usr/sbin:/sbin" command -v "${entry#*:}" >/dev/null || missing+=("${entry%%:*}")
 done
 [ -e /usr/include/bpf/bpf_helpers.h ] || missing+=(libbpf-dev)
+# For the tests of the CNI plugin, which run it with its memory checked.
+compgen -G "/usr/lib/llvm-*/lib/clang/*/lib/linux/libclang_rt.asan-*.a" >/dev/null || missing+=(libclang-rt-dev)
 if [ "${#missing[@]}" -gt 0 ]; then
   command -v apt-get >/dev/null || fail "missing: ${missing[*]}; this is not Debian, install them by hand and run again"
   say "Debian packages: ${missing[*]}"
@@ -50,8 +52,9 @@ scripts/h2spec.sh || say "h2spec is missing: the HTTP/2 conformance test will fa
 scripts/spiffe-client.sh || say "the client on go-spiffe is missing: the test with a foreign Workload API client will fail"
 scripts/envoy.sh || say "Envoy is missing: the tests that have it for a peer will fail"
 
-say "BPF programs"
+say "BPF programs, CNI plugin"
 make -s -C bpf
+make -s -C cni
 
 mountpoint -q /sys/fs/bpf || mount -t bpf bpf /sys/fs/bpf || say "no BPF filesystem could be mounted: only --redirect iptables will work"
 touch .setup-done

@@ -82,6 +82,15 @@ export const ACCESS_LOG_BYTES_MAX: number = 4 * MIB;
 /** Grace for exchanges and connections in progress when the agent ends (Istio's terminationDrainDuration is 5 s). */
 export const DRAIN_DEADLINE_MS = 5_000;
 
+/** How long the next agent may take to enrol all pods, once it has their sockets; nothing else changes the node's capture meanwhile. */
+export const HAND_OVER_DEADLINE_MS = 30_000;
+
+/** A message between two agents while one hands over: the longest lists the identities of a node. */
+export const HAND_OVER_LINE_BYTES_MAX: number = MIB;
+
+/** A connection that an agent kept when it handed over, and on which nothing has been asked for so long, is closed: its client is not about to ask. */
+export const HANDED_OVER_IDLE_MS = 10_000;
+
 /** Ports, ranges, addresses or users in one exclusion annotation of a pod: each may become a rule in its namespace. */
 export const EXCLUSION_ENTRIES_MAX = 256;
 
@@ -289,3 +298,23 @@ export const API_ANSWER_BYTES_MAX: number = 128 * MIB;
 
 /** A file of certificates or a key that a DestinationRule names. */
 export const CERTIFICATE_FILE_BYTES_MAX: number = MIB;
+
+/**
+ * Statuses of pods that one agent writes: a burst for pods that are annotated one by one, then a rate that 500 agents can have together when all
+ * of a cluster is annotated at once (etcd takes some ten thousand writes a second).
+ */
+export const POD_STATUS_WRITES_BURST = 20;
+export const POD_STATUS_WRITES_PER_SECOND = 10;
+
+/** Events that wait for an API server that is away; the oldest are dropped, as the annotations tell how things are. */
+export const POD_EVENTS_WAITING_MAX = 200;
+
+/** Text of an event (kubernetes.io/docs/reference/kubernetes-api, Event `note`: 1 kB). */
+export const POD_EVENT_CHARS_MAX = 1_000;
+
+/** One question of the CNI plugin (it writes 16 KiB at most), and how many may wait for an answer: a node starts 110 pods at once at most. */
+export const CNI_QUESTION_BYTES_MAX: number = 16 * KIB;
+export const CNI_QUESTIONS_MAX = 256;
+
+/** How long the plugin may be told to wait; a kubelet gives a sandbox four minutes. */
+export const CNI_WAIT_MS_MAX = 120_000;
