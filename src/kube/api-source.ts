@@ -17,13 +17,14 @@ import type { ConfigSource } from './config-source.ts';
 import { installedKinds } from './mesh-kinds.ts';
 import { ProblemLog } from './problem-log.ts';
 import { Reflector } from './reflector.ts';
-import { coreResources, CRDS, MESH_GROUPS } from './resources.ts';
-import type { Resource } from './resources.ts';
+import type { StoredName, StoredObject } from './stored-object.ts';
+import { controlScope, CRDS, groupsOf, nodeScope } from './resources.ts';
+import type { Resource, Scope } from './resources.ts';
 import { readSavedObjects, saveObjects } from './saved-objects.ts';
 
 export interface ApiSourceOptions {
   readonly client: ApiClient;
-  /** Whose pods are read in full; undefined: no node's. */
+  /** Whose agent follows; undefined: the control plane does ({@link controlScope}). */
   readonly node: string | undefined;
   /** Where the objects are kept for the next start; undefined: nowhere. */
   readonly savedPath: string | undefined;
@@ -46,7 +47,10 @@ const DISCOVERY_BACKOFF = { firstMs: 500, mostMs: 15_000 };
 
 export class ApiSource implements ConfigSource {
   readonly snapshot: Watch<Snapshot | undefined> = new Watch<Snapshot | undefined>(undefined);
+  /** An object whose status is kept has come or changed, if only its status; it is told by its collection and its name there. */
+  readonly touched: Watch<StoredName | undefined> = new Watch<StoredName | undefined>(undefined);
   readonly #options: ApiSourceOptions;
+  readonly #scope: Scope;
   readonly #problems: ProblemLog;
   readonly #crds: Reflector;
   readonly #core: readonly Reflector[];
@@ -71,9 +75,10 @@ export class ApiSource implements ConfigSource {
 
   private constructor(options: ApiSourceOptions) {
     this.#options = options;
+    this.#scope = options.node === undefined ? controlScope() : nodeScope(options.node);
     this.#problems = new ProblemLog(options.log);
     this.#discovery = new Backoff(DISCOVERY_BACKOFF, options.random);
-    this.#core = coreResources(options.node).map((resource) => this.#reflect(resource, () => this.#changed()));
+    this.#core = this.#scope.core.map((resource) => this.#reflect(resource, () => this.#changed()));
     this.#crds = this.#reflect(CRDS, () => this.#discoverAfter(SETTLE_MS));
   }
 
@@ -122,7 +127,8 @@ export class ApiSource implements ConfigSource {
 
   #reflect(resource: Resource, onChange: () => void): Reflector {
     const { client, clock, random } = this.#options;
-    return new Reflector({ client, resource, clock, random, onChange, onHealth: (failure) => this.#health(resource.path, failure) });
+    const onStored = (name: string): void => this.touched.set({ collection: resource.path, name });
+    return new Reflector({ client, resource, clock, random, onChange, onStored, onHealth: (failure) => this.#health(resource.path, failure) });
   }
 
   /** Said once when the server goes away, and once when it is back. */
@@ -164,6 +170,16 @@ export class ApiSource implements ConfigSource {
     return this.#discovered && [...this.#core, ...this.#mesh.values()].every(({ synced }) => synced);
   }
 
+  /** The objects whose status is kept, as they are known now. */
+  *stored(): Generator<StoredObject, void, undefined> {
+    for (const reflector of this.#mesh.values()) if (reflector.resource.withStatus === true) yield* reflector.stored();
+  }
+
+  /** One of them; undefined when it is not there. */
+  find({ collection, name }: StoredName): StoredObject | undefined {
+    return this.#mesh.get(collection)?.find(name);
+  }
+
   *#objects(): Generator<SourceObject, void, undefined> {
     for (const { objects } of [...this.#core, ...this.#mesh.values()]) yield* objects;
   }
@@ -194,7 +210,7 @@ export class ApiSource implements ConfigSource {
   /** Kinds come and go with their CRDs. One that is new is served some time after its CRD is there. */
   async #discover(): Promise<void> {
     try {
-      const { resources, crds } = await installedKinds(this.#options.client, new Set(this.#mesh.keys()));
+      const { resources, crds } = await installedKinds(this.#options.client, this.#scope, new Set(this.#mesh.keys()));
       if (this.#closed) return;
       this.#follow(resources);
       this.#discovered = true;
@@ -209,7 +225,8 @@ export class ApiSource implements ConfigSource {
   }
 
   #crdNames(): string[] {
-    return [...this.#crds.objects].map(({ value }) => String((value['metadata'] as { name?: unknown }).name)).filter((name) => MESH_GROUPS.some((group) => name.endsWith(`.${group}`)));
+    const groups = groupsOf(this.#scope.kinds);
+    return [...this.#crds.objects].map(({ value }) => String((value['metadata'] as { name?: unknown }).name)).filter((name) => groups.some((group) => name.endsWith(`.${group}`)));
   }
 
   #follow(resources: readonly Resource[]): void {

@@ -1,8 +1,8 @@
 /** Which of the kinds that a mesh is told by are installed in a cluster, and in which version they are read. */
 import { ApiError } from './api-client.ts';
 import type { ApiClient, ApiObject } from './api-client.ts';
-import { MESH_GROUPS, MESH_KINDS, meshResource } from './resources.ts';
-import type { Resource } from './resources.ts';
+import { bareKind, groupsOf, meshResource } from './resources.ts';
+import type { Resource, Scope } from './resources.ts';
 
 export interface InstalledKinds {
   /** In the version that is preferred here, of those that are served. */
@@ -18,10 +18,10 @@ interface Served {
 }
 
 /** Ask the API server. `inUse`: paths that stay as they are for as long as they are served. Rejects when it cannot be asked. */
-export async function installedKinds(client: ApiClient, inUse: ReadonlySet<string>): Promise<InstalledKinds> {
-  const served = (await Promise.all(MESH_GROUPS.map((group) => servedIn(client, group)))).flat();
-  const resources = [...MESH_KINDS].flatMap(([kind, apiVersions]) => {
-    const candidates = apiVersions.flatMap((apiVersion) => served.filter((one) => one.kind === kind && one.apiVersion === apiVersion)).map((one) => meshResource(kind, one.apiVersion, one.plural));
+export async function installedKinds(client: ApiClient, { kinds, withStatus }: Scope, inUse: ReadonlySet<string>): Promise<InstalledKinds> {
+  const served = (await Promise.all(groupsOf(kinds).map((group) => servedIn(client, group)))).flat();
+  const resources = [...kinds].flatMap(([kind, apiVersions]) => {
+    const candidates = apiVersions.flatMap((apiVersion) => served.filter((one) => one.kind === bareKind(kind) && one.apiVersion === apiVersion)).map((one) => meshResource(kind, one.apiVersion, one.plural, withStatus));
     const chosen = candidates.find(({ path }) => inUse.has(path)) ?? candidates[0];
     return chosen === undefined ? [] : [chosen];
   });

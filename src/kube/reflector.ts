@@ -3,6 +3,7 @@
  * stays known while the server is away, and while a list is under way (kubernetes.io/docs/reference/using-api/api-concepts, "Efficient
  * detection of changes").
  */
+import { isDeepStrictEqual } from 'node:util';
 import type { Clock } from '../core/clock.ts';
 import type { Random } from '../core/random.ts';
 import type { SourceObject } from '../mesh/build.ts';
@@ -11,10 +12,13 @@ import { ApiError } from './api-client.ts';
 import type { ApiClient, ApiObject, Query } from './api-client.ts';
 import { Backoff } from './backoff.ts';
 import type { Resource } from './resources.ts';
+import type { StoredObject } from './stored-object.ts';
 
 /** An object as it is kept. */
 interface Kept extends SourceObject {
   readonly version: string;
+  /** Where its kind has the status kept. */
+  readonly stored: Pick<StoredObject, 'generation' | 'status'> | undefined;
 }
 
 interface Event {
@@ -29,6 +33,8 @@ export interface ReflectorOptions {
   readonly random: Random;
   /** An object has come, changed or gone, or all of them have been listed. */
   readonly onChange: () => void;
+  /** An object whose status is kept has come or changed, if only its status. */
+  readonly onStored?: (name: string) => void;
   /** The server has answered (undefined), or why it has not. */
   readonly onHealth: (failure: string | undefined) => void;
 }
@@ -76,6 +82,21 @@ export class Reflector {
 
   get objects(): Iterable<SourceObject> {
     return this.#objects.values();
+  }
+
+  /** With their status, where it is kept. */
+  *stored(): Generator<StoredObject, void, undefined> {
+    for (const name of this.#objects.keys()) {
+      const found = this.find(name);
+      if (found !== undefined) yield found;
+    }
+  }
+
+  find(name: string): StoredObject | undefined {
+    const kept = this.#objects.get(name);
+    if (kept?.stored === undefined) return undefined;
+    const { path: collection } = this.resource;
+    return { collection, name, path: pathOf(collection, kept.value), value: kept.value, version: kept.version, ...kept.stored };
   }
 
   start(): void {
@@ -173,13 +194,19 @@ export class Reflector {
 
   #take({ type, object }: Event): void {
     if (type === 'ERROR') throw Number(object['code']) === GONE ? new Expired() : new ApiError(Number(object['code']), text(object['reason']), text(object['message']));
-    if (type !== 'BOOKMARK') {
-      const kept = this.#keep(object);
-      if (type === 'DELETED') this.#objects.delete(kept.name);
-      else this.#objects.set(kept.name, kept);
-    }
+    const hasChanged = type !== 'BOOKMARK' && this.#change(type, object);
     this.#version = versionOf(object);
-    if (type !== 'BOOKMARK') this.#options.onChange();
+    if (hasChanged) this.#options.onChange();
+  }
+
+  /** False: nothing of what is kept is different. Most changes of pods are such: the kubelet's reports, and what agents tell them. */
+  #change(type: string, object: ApiObject): boolean {
+    const kept = this.#keep(object);
+    const known = this.#objects.get(kept.name);
+    if (type === 'DELETED') return this.#objects.delete(kept.name);
+    this.#objects.set(kept.name, kept);
+    if (kept.stored !== undefined) this.#options.onStored?.(kept.name);
+    return kept.value !== known?.value;
   }
 
   /** An object that is as it was stays the same value, so that nothing of it is looked at again. */
@@ -188,7 +215,10 @@ export class Reflector {
     const name = nameOf(resource.kind, item);
     const version = versionOf(item);
     const known = this.#objects.get(name);
-    return known?.version === version ? known : { name, version, value: resource.keep(item) };
+    if (known?.version === version) return known;
+    const value = resource.keep(item);
+    const stored = resource.withStatus === true ? { generation: Number(record(item['metadata'])['generation'] ?? 0), status: record(item['status']) } : undefined;
+    return { name, version, value: isDeepStrictEqual(value, known?.value) ? (known?.value ?? value) : value, stored };
   }
 
   #replace(objects: Map<string, Kept>): void {
@@ -222,6 +252,12 @@ function isGone(error: unknown): boolean {
 
 function versionOf({ metadata }: ApiObject): string {
   return text(record(metadata)['resourceVersion']);
+}
+
+function pathOf(collection: string, { metadata }: ApiObject): string {
+  const { name, namespace } = record(metadata);
+  const slash = collection.lastIndexOf('/');
+  return namespace === undefined ? `${collection}/${text(name)}` : `${collection.slice(0, slash)}/namespaces/${text(namespace)}${collection.slice(slash)}/${text(name)}`;
 }
 
 /** As a snapshot calls it: `Pod ns/name`. */

@@ -16,7 +16,7 @@ import { FakeClock, systemClock } from '../../src/core/clock.ts';
 import { createLogger } from '../../src/core/log.ts';
 import { seededRandom, systemRandom } from '../../src/core/random.ts';
 import { ApiSource } from '../../src/kube/api-source.ts';
-import { MESH_KINDS } from '../../src/kube/resources.ts';
+import { bareKind, CONTROL_KINDS, MESH_KINDS } from '../../src/kube/resources.ts';
 import { ApiServer } from '../kube-api/api-server.ts';
 
 const DEPLOY = join(import.meta.dirname, '../../deploy');
@@ -142,26 +142,27 @@ describe('the rights', () => {
   beforeEach(async () => {
     server = new ApiServer();
     await server.start();
-    for (const [kind, [apiVersion = '']] of MESH_KINDS) server.install(apiVersion, kind);
+    for (const [kind, [apiVersion = '']] of CONTROL_KINDS) server.install(apiVersion, bareKind(kind));
   });
 
   afterEach(async () => {
     await server.stop();
   });
 
-  async function readEverything(): Promise<void> {
-    const source = await ApiSource.open({ client: server.client(), node: 'n', savedPath: undefined, clock: systemClock, random: systemRandom, log });
-    await expect.poll(() => server.requests.filter((line) => line.includes('watch=true')).length).toBe(6 + MESH_KINDS.size);
+  /** Of the agent of a node, or of the control plane. */
+  async function readEverything(node: string | undefined): Promise<void> {
+    const source = await ApiSource.open({ client: server.client(), node, savedPath: undefined, clock: systemClock, random: systemRandom, log });
+    await expect.poll(() => server.requests.filter((line) => line.includes('watch=true')).length).toBe(node === undefined ? 5 + CONTROL_KINDS.size : 6 + MESH_KINDS.size);
     source.close();
   }
 
   it('of the agent are what following a cluster takes', async () => {
-    await readEverything();
+    await readEverything('n');
     expect(rightsOf('orlop-agent')).toEqual(needsOf(server.requests));
   });
 
   it('of the control plane are that, and what its keys, its lease and its roots take', async () => {
-    await readEverything();
+    await readEverything(undefined);
     const client = server.client();
     const clock = new FakeClock();
     const state = await openOwnCa(new MemoryCaStore(), { trustDomain: 'cluster.local', lifetimes: { leafMs: 60_000, intermediateMs: 600_000, rootMs: 6_000_000 }, nowMs: clock.wallMs() });

@@ -6,6 +6,7 @@
 import { createServer } from 'node:http';
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { isDeepStrictEqual } from 'node:util';
 import { gzipSync } from 'node:zlib';
 import { ApiClient } from '../../src/kube/api-client.ts';
 import type { Credentials } from '../../src/kube/credentials.ts';
@@ -43,7 +44,12 @@ interface Target {
   readonly collection: string;
   readonly namespace: string | undefined;
   readonly name: string | undefined;
+  /** `status`: of the object, only that is written. */
+  readonly part: string | undefined;
 }
+
+/** Types that are there only where somebody has installed them. */
+const INSTALLED = /(?:[.]istio[.]io|^gateway[.]networking[.]k8s[.]io)\//;
 
 /** As the real one: from 128 KiB on, for whoever takes it. */
 const COMPRESS_BYTES_MIN = 131_072;
@@ -61,9 +67,12 @@ class Failure extends Error {
 
 /** Kinds to their plurals. */
 const PLURALS: Readonly<Record<string, string>> = {
-  Pod: 'pods', Namespace: 'namespaces', Service: 'services', ConfigMap: 'configmaps', Secret: 'secrets', EndpointSlice: 'endpointslices', Lease: 'leases',
+  Pod: 'pods', Namespace: 'namespaces', Service: 'services', ConfigMap: 'configmaps', Secret: 'secrets', EndpointSlice: 'endpointslices', Lease: 'leases', Event: 'events',
   CustomResourceDefinition: 'customresourcedefinitions', VirtualService: 'virtualservices', AuthorizationPolicy: 'authorizationpolicies', PeerAuthentication: 'peerauthentications',
   RequestAuthentication: 'requestauthentications', DestinationRule: 'destinationrules', ServiceEntry: 'serviceentries', WorkloadEntry: 'workloadentries', Gateway: 'gateways',
+  Sidecar: 'sidecars', WorkloadGroup: 'workloadgroups', ProxyConfig: 'proxyconfigs', EnvoyFilter: 'envoyfilters', Telemetry: 'telemetries', WasmPlugin: 'wasmplugins',
+  TrafficExtension: 'trafficextensions', GatewayClass: 'gatewayclasses', ListenerSet: 'listenersets', HTTPRoute: 'httproutes', GRPCRoute: 'grpcroutes', TLSRoute: 'tlsroutes',
+  TCPRoute: 'tcproutes', UDPRoute: 'udproutes', ReferenceGrant: 'referencegrants', BackendTLSPolicy: 'backendtlspolicies', ValidatingWebhookConfiguration: 'validatingwebhookconfigurations',
 };
 
 export class ApiServer {
@@ -123,11 +132,14 @@ export class ApiServer {
     const collection = `${object.apiVersion}/${pluralOf(object.kind)}`;
     const objects = this.#collection(collection);
     const key = keyOf(namespace, name);
-    const known = objects.has(key);
+    const known = objects.get(key);
     const version = this.#nextVersion();
-    const stored = { ...object, metadata: { ...object.metadata, resourceVersion: String(version) } } as Stored;
+    // Of objects that come with CRDs, changes of the spec are counted.
+    const before = Number(known?.metadata['generation'] ?? 0);
+    const counted = INSTALLED.test(collection) ? { generation: known !== undefined && isDeepStrictEqual(known['spec'], object['spec']) ? before : before + 1 } : {};
+    const stored = { ...object, metadata: { ...object.metadata, ...counted, resourceVersion: String(version) } } as Stored;
     objects.set(key, stored);
-    this.#tell({ version, type: known ? 'MODIFIED' : 'ADDED', collection, object: stored });
+    this.#tell({ version, type: known !== undefined ? 'MODIFIED' : 'ADDED', collection, object: stored });
   }
 
   delete(kind: string, name: string, namespace?: string): void {
@@ -226,7 +238,7 @@ export class ApiServer {
     const limit = Number(query.get('limit') ?? Infinity);
     const wants = wanted(namespace, query);
     const all = [...this.#existing(collection).values()].filter(wants);
-    const items = all.slice(Number(from), Number(from) + limit).map(({ apiVersion, kind, ...rest }) => (collection.includes('.istio.io/') ? { apiVersion, kind, ...rest } : rest));
+    const items = all.slice(Number(from), Number(from) + limit).map(({ apiVersion, kind, ...rest }) => (INSTALLED.test(collection) ? { apiVersion, kind, ...rest } : rest));
     const next = Number(from) + items.length;
     return { kind: `${kindOf(collection)}List`, metadata: { resourceVersion: version, ...(next < all.length ? { continue: `${next}@${version}` } : {}) }, items: isMetadata && items.length === 0 ? null : items };
   }
@@ -262,15 +274,18 @@ export class ApiServer {
     if (method !== 'POST' && known === undefined) throw new Failure(404, 'NotFound');
     const { resourceVersion } = given.metadata;
     if (resourceVersion !== undefined && resourceVersion !== known?.metadata.resourceVersion) throw new Failure(409, 'Conflict', 'the object has been modified');
-    const merged = method === 'PATCH' && known !== undefined ? { ...known, ...given, metadata: { ...known.metadata, ...given.metadata } } : given;
+    if (method === 'PATCH' && given.metadata?.['uid'] !== undefined && given.metadata['uid'] !== known?.metadata['uid']) throw new Failure(409, 'Conflict', 'the UID in the precondition is that of another object');
+    const merged = merge(method, target.part, known, given);
+    // As the real one: a change that changes nothing is none.
+    if (known !== undefined && isDeepStrictEqual(known, merged)) return known;
     this.put({ ...merged, metadata: { ...merged.metadata, name, namespace } });
-    return this.#find({ collection, namespace, name });
+    return this.#find({ collection, namespace, name, part: undefined });
   }
 
   #existing(collection: string): Map<string, Stored> {
     const found = this.#collections.get(collection);
     // Types of an API group that nobody installed are not there; Kubernetes' own always are.
-    if (found === undefined && collection.includes('istio.io/')) throw new Failure(404, 'NotFound', 'the server could not find the requested resource');
+    if (found === undefined && INSTALLED.test(collection)) throw new Failure(404, 'NotFound', 'the server could not find the requested resource');
     return found ?? this.#collection(collection);
   }
 
@@ -291,6 +306,14 @@ export class ApiServer {
   }
 }
 
+function merge(method: string, part: string | undefined, known: Stored | undefined, given: Stored): Stored {
+  if (method !== 'PATCH' || known === undefined) return given;
+  const merged = mergePatch(known, given) as Stored;
+  if (part !== 'status') return merged;
+  // Of a pod, metadata are changed this way too; of objects that come with CRDs they are not.
+  return known.kind === 'Pod' ? { ...merged, spec: known['spec'] } : { ...known, status: merged['status'] };
+}
+
 function send({ collection, response, wants }: Watcher, { type, object, collection: of }: Change): void {
   if (collection === of && wants(object)) response.write(`${JSON.stringify({ type, object })}\n`);
 }
@@ -302,14 +325,29 @@ function reply(response: ServerResponse, status: number, body: unknown): void {
   response.end(compressed ? gzipSync(text, { level: 1 }) : text);
 }
 
+/** RFC 7396. */
+function mergePatch(target: unknown, patch: unknown): unknown {
+  if (!isMap(patch)) return patch;
+  const merged: Record<string, unknown> = isMap(target) ? { ...target } : {};
+  for (const [key, value] of Object.entries(patch)) {
+    if (value === null) delete merged[key];
+    else merged[key] = mergePatch(merged[key], value);
+  }
+  return merged;
+}
+
+function isMap(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
 /** `/api/v1/namespaces/x/pods/y` and its like. */
 function targetOf(path: string): Target | undefined {
   const [, core, group, rest] = /^\/(?:api\/(v1)|apis\/([^/]+\/[^/]+))\/(.+)$/.exec(path) ?? [];
   if (rest === undefined) return undefined;
   const parts = rest.split('/');
   const namespaced = parts[0] === 'namespaces' && parts.length > 2;
-  const [plural, name] = namespaced ? parts.slice(2) : parts;
-  return { collection: `${core ?? group ?? ''}/${plural ?? ''}`, namespace: namespaced ? parts[1] : undefined, name };
+  const [plural, name, part] = namespaced ? parts.slice(2) : parts;
+  return { collection: `${core ?? group ?? ''}/${plural ?? ''}`, namespace: namespaced ? parts[1] : undefined, name, part };
 }
 
 function wanted(namespace: string | undefined, query: URLSearchParams): (object: Stored) => boolean {
