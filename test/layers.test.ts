@@ -21,7 +21,8 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
   agent: ['core', 'sys', 'mesh', 'certs', 'kube', 'telemetry', 'redirect', 'proxy'],
   control: ['core', 'sys', 'mesh', 'certs', 'kube', 'telemetry'],
   lab: ['core', 'sys', 'mesh'],
-  cli: ['core', 'mesh', 'kube', 'agent', 'control', 'lab', 'redirect'],
+  install: ['core', 'mesh', 'kube'],
+  cli: ['core', 'mesh', 'kube', 'install', 'agent', 'control', 'lab', 'redirect'],
   dashboard: [],
 };
 

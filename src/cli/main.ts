@@ -9,6 +9,8 @@ const EX_USAGE = 64;
 const COMMANDS: readonly (readonly [name: string, summary: string, load: () => Promise<Command>])[] = [
   ['agent', 'capture and carry the traffic of this node\'s pods', async () => (await import('./agent.ts')).agentCommand()],
   ['control', 'the CA of a mesh of several nodes', async () => (await import('./control.ts')).controlCommand()],
+  ['install', 'put Orlop into a cluster', async () => (await import('./install.ts')).installCommand()],
+  ['upgrade', 'bring an installation to this version, or back', async () => (await import('./install.ts')).upgradeCommand()],
   ['config', 'check a directory of YAML, or look at what a running agent made of it', async () => (await import('./config.ts')).configCommand()],
   ['certs', 'the certificates of the node\'s pods', async () => (await import('./certs.ts')).certsCommand()],
   ['authz', 'what a pod demands of its callers, in order of evaluation', async () => (await import('./authz.ts')).authzCommand()],

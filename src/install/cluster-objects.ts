@@ -1,0 +1,98 @@
+/** Objects of a cluster of any kind: looked at, applied on the server's side, removed. */
+import { ApiError } from '../kube/api-client.ts';
+import type { ApiClient, ApiObject, Query } from '../kube/api-client.ts';
+import { FIELD_MANAGER, nameOf } from './manifest.ts';
+import type { Manifest } from './manifest.ts';
+
+interface Kind {
+  readonly plural: string;
+  readonly namespaced: boolean;
+}
+
+export interface ApplyOptions {
+  /** Ask the API server what would become of it, and change nothing. */
+  readonly dryRun?: boolean;
+  /** Take over fields that others have set to something else. */
+  readonly force?: boolean;
+}
+
+export class ClusterObjects {
+  readonly client: ApiClient;
+  readonly #kinds = new Map<string, ReadonlyMap<string, Kind>>();
+
+  constructor(client: ApiClient) {
+    this.client = client;
+  }
+
+  /** As it is in the cluster. */
+  async get(object: Manifest): Promise<Manifest | undefined> {
+    const path = await this.#path(object);
+    return path === undefined ? undefined : unlessMissing(this.client.send(path));
+  }
+
+  /** Server-side apply: fields that `object` names get its values, those that it named before and no longer does go; all others stay. */
+  async apply(object: Manifest, { dryRun = false, force = false }: ApplyOptions = {}): Promise<Manifest> {
+    const path = await this.#path(object);
+    if (path === undefined) throw new Error(`${nameOf(object)}: the cluster does not know this kind (${object.apiVersion}); install what it belongs to, or leave the object out`);
+    const query = { fieldManager: FIELD_MANAGER, force: force || undefined, dryRun: dryRun ? 'All' : undefined };
+    return (await this.client.send(path, { method: 'PATCH', query, body: object, contentType: 'application/apply-patch+yaml' })) as Manifest;
+  }
+
+  /** False when it was not there. What it owns goes before it (`foreground`), so that whoever waits for it waits for all. */
+  async remove(object: Manifest, { uid = object.metadata.uid }: { uid?: string | undefined } = {}): Promise<boolean> {
+    const path = await this.#path(object);
+    if (path === undefined) return false;
+    const body = { kind: 'DeleteOptions', apiVersion: 'v1', propagationPolicy: 'Foreground', ...(uid !== undefined && { preconditions: { uid } }) };
+    return (await unlessMissing(this.client.send(path, { method: 'DELETE', body }))) !== undefined;
+  }
+
+  /** Those of a kind that is installed, in all namespaces or in one. */
+  async list(apiVersion: string, kind: string, { namespace, ...query }: Query & { readonly namespace?: string } = {}): Promise<Manifest[]> {
+    const collection = await this.#collection(apiVersion, kind, namespace);
+    const found = collection === undefined ? undefined : await unlessMissing(this.client.send(collection, { query }));
+    const { items = [] } = (found ?? {}) as { items?: readonly ApiObject[] };
+    return items.map((item) => ({ ...item, apiVersion, kind }) as Manifest);
+  }
+
+  /** `daemonsets`; undefined when the cluster does not know the kind. */
+  async pluralOf(apiVersion: string, kind: string): Promise<string | undefined> {
+    return (await this.#kindsOf(apiVersion)).get(kind)?.plural;
+  }
+
+  /** The kinds may have changed. */
+  forgetKinds(): void {
+    this.#kinds.clear();
+  }
+
+  async #path({ apiVersion, kind, metadata: { namespace, name } }: Manifest): Promise<string | undefined> {
+    const collection = await this.#collection(apiVersion, kind, namespace);
+    return collection === undefined ? undefined : `${collection}/${encodeURIComponent(name)}`;
+  }
+
+  async #collection(apiVersion: string, kind: string, namespace: string | undefined): Promise<string | undefined> {
+    const known = (await this.#kindsOf(apiVersion)).get(kind);
+    if (known === undefined) return undefined;
+    const root = apiVersion.includes('/') ? `/apis/${apiVersion}` : `/api/${apiVersion}`;
+    return `${root}${known.namespaced && namespace !== undefined ? `/namespaces/${encodeURIComponent(namespace)}` : ''}/${known.plural}`;
+  }
+
+  async #kindsOf(apiVersion: string): Promise<ReadonlyMap<string, Kind>> {
+    const known = this.#kinds.get(apiVersion);
+    if (known !== undefined) return known;
+    const found = await unlessMissing(this.client.send(apiVersion.includes('/') ? `/apis/${apiVersion}` : `/api/${apiVersion}`));
+    const { resources = [] } = (found ?? {}) as { resources?: readonly { name: string; kind: string; namespaced: boolean }[] };
+    const kinds = new Map(resources.filter(({ name }) => !name.includes('/')).map(({ name, kind, namespaced }) => [kind, { plural: name, namespaced }]));
+    this.#kinds.set(apiVersion, kinds);
+    return kinds;
+  }
+}
+
+/** The answer, or undefined when there is no such object. */
+export async function unlessMissing(answer: Promise<ApiObject>): Promise<Manifest | undefined> {
+  try {
+    return (await answer) as Manifest;
+  } catch (error) {
+    if (error instanceof ApiError && error.status === 404) return undefined;
+    throw error;
+  }
+}
