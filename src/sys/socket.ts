@@ -16,6 +16,7 @@ const TCP_NODELAY = 1;
 const SOL_SOCKET = 1;
 const SO_REUSEADDR = 2;
 const SO_REUSEPORT = 15;
+const SO_ACCEPTCONN = 30;
 const SO_MARK = 36;
 const SO_BINDTOIFINDEX = 62;
 const SO_NETNS_COOKIE = 71;
@@ -125,6 +126,11 @@ export function originalDst(fd: number, family: Family): Address | undefined {
 export function localAddress(fd: number): Address {
   if (getsockname(fd, scratch, [SOCKADDR_BYTES_MAX]) !== 0) throw new SysError('getsockname', errno(), `read the address of socket ${fd}`);
   return decodeSockaddr(scratch);
+}
+
+/** Does this socket listen? False for whatever is not a socket, too. */
+export function isListening(fd: number): boolean {
+  return getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, scratch, [4]) === 0 && scratch.readInt32LE(0) === 1;
 }
 
 /** Kernel's cookie of the network namespace a socket was born in (SO_NETNS_COOKIE, Linux 5.14). */

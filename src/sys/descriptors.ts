@@ -1,0 +1,78 @@
+/**
+ * Descriptors that pass from one process to another over a unix socket (unix(7), SCM_RIGHTS): what arrives is another
+ * descriptor of the same open socket, so a listening one goes on with the connections that wait in its backlog.
+ */
+import { errno, libc, pointer, SysError } from './libc.ts';
+import { closeFd } from './socket.ts';
+
+/** SCM_MAX_FD (include/net/scm.h): the kernel takes no more in one message. */
+export const DESCRIPTORS_PER_MESSAGE_MAX = 253;
+
+const SOL_SOCKET = 1;
+const SCM_RIGHTS = 1;
+const MSG_CTRUNC = 0x8;
+const MSG_DONTWAIT = 0x40;
+const MSG_NOSIGNAL = 0x4000;
+const MSG_CMSG_CLOEXEC = 0x40000000;
+
+/** struct msghdr, struct iovec and struct cmsghdr of 64-bit Linux. */
+const MSGHDR = { size: 56, iov: 16, iovCount: 24, control: 32, controlBytes: 40, flags: 48 } as const;
+const CMSG_HEADER_BYTES = 16;
+const FD_BYTES = 4;
+
+const sendmsg = libc.func('int64_t sendmsg(int, void*, int)');
+const recvmsg = libc.func('int64_t recvmsg(int, void*, int)');
+
+/** One message at a time on a thread. They point at each other, and so stay where they are. */
+const data = Buffer.alloc(1);
+const iov = Buffer.alloc(16);
+const control = Buffer.alloc(controlBytes(DESCRIPTORS_PER_MESSAGE_MAX));
+const header = Buffer.alloc(MSGHDR.size);
+iov.writeBigUInt64LE(pointer(data), 0);
+iov.writeBigUInt64LE(BigInt(data.length), 8);
+
+/**
+ * Send duplicates of `fds`, at most {@link DESCRIPTORS_PER_MESSAGE_MAX}, with one byte of data: without any a stream would
+ * carry no message. Throws when the other end is gone or has not taken what it was sent before.
+ */
+export function sendDescriptors(socket: number, fds: readonly number[]): void {
+  if (fds.length === 0 || fds.length > DESCRIPTORS_PER_MESSAGE_MAX) throw new RangeError(`${fds.length} descriptors in one message`);
+  control.writeBigUInt64LE(BigInt(CMSG_HEADER_BYTES + FD_BYTES * fds.length), 0);
+  control.writeInt32LE(SOL_SOCKET, 8);
+  control.writeInt32LE(SCM_RIGHTS, 12);
+  fds.forEach((fd, i) => control.writeInt32LE(fd, CMSG_HEADER_BYTES + FD_BYTES * i));
+  prepare(controlBytes(fds.length));
+  if (Number(sendmsg(socket, header, MSG_DONTWAIT | MSG_NOSIGNAL)) !== 1) throw new SysError('sendmsg', errno(), `pass ${fds.length} sockets to another process`);
+}
+
+/**
+ * Take the descriptors of one message that has arrived (close-on-exec). Throws when there is none, or when this process may
+ * not open as many; then it keeps none of them.
+ */
+export function receiveDescriptors(socket: number): number[] {
+  prepare(control.length);
+  if (Number(recvmsg(socket, header, MSG_DONTWAIT | MSG_CMSG_CLOEXEC)) < 0) throw new SysError('recvmsg', errno(), 'take over sockets');
+  const fds = descriptorsIn(control.subarray(0, Number(header.readBigUInt64LE(MSGHDR.controlBytes))));
+  if ((header.readInt32LE(MSGHDR.flags) & MSG_CTRUNC) === 0) return fds;
+  for (const fd of fds) closeFd(fd);
+  throw new Error('take over sockets: not all of them could be opened; raise the limit of open files (ulimit -n, LimitNOFILE)');
+}
+
+function prepare(bytes: number): void {
+  header.fill(0);
+  header.writeBigUInt64LE(pointer(iov), MSGHDR.iov);
+  header.writeBigUInt64LE(1n, MSGHDR.iovCount);
+  header.writeBigUInt64LE(pointer(control), MSGHDR.control);
+  header.writeBigUInt64LE(BigInt(bytes), MSGHDR.controlBytes);
+}
+
+function descriptorsIn(received: Buffer): number[] {
+  if (received.length < CMSG_HEADER_BYTES || received.readInt32LE(8) !== SOL_SOCKET || received.readInt32LE(12) !== SCM_RIGHTS) return [];
+  const count = (Number(received.readBigUInt64LE(0)) - CMSG_HEADER_BYTES) / FD_BYTES;
+  return Array.from({ length: count }, (_, i) => received.readInt32LE(CMSG_HEADER_BYTES + FD_BYTES * i));
+}
+
+/** CMSG_SPACE: the header and the descriptors, aligned to words. */
+function controlBytes(fds: number): number {
+  return CMSG_HEADER_BYTES + Math.ceil((FD_BYTES * fds) / 8) * 8;
+}
