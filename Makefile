@@ -3,10 +3,10 @@ SHELL := /bin/bash
 NODE := node_modules/.bin/node
 .DEFAULT_GOAL := help
 
-.PHONY: help setup demo test test-kube kube-up kube-down check bench build bpf clean
+.PHONY: help setup demo test test-kube gateway-conformance kube-up kube-down check bench build bpf clean
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-19s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: ## install what Orlop needs (Debian packages, npm packages, BPF objects, CNI plugin)
 	@scripts/setup.sh
@@ -25,6 +25,9 @@ test: .setup-done build ## every test: network namespaces, both backends, a real
 test-kube: .setup-done ## only those on a real Kubernetes of two nodes on this machine (KEEP=1 leaves the cluster running)
 	@scripts/kube.sh >/dev/null
 	@$(NODE) scripts/test.ts --project kube
+
+gateway-conformance: .setup-done ## the Gateway API's own suite against Orlop on that Kubernetes; writes docs/conformance (about 20 minutes)
+	@$(NODE) scripts/gateway-conformance.ts $(ARGS)
 
 kube-up: .setup-done ## that cluster, to try things on (make kube-down removes it)
 	@$(NODE) test/kube/cluster/main.ts up
