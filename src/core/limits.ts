@@ -318,3 +318,18 @@ export const CNI_QUESTIONS_MAX = 256;
 
 /** How long the plugin may be told to wait; a kubelet gives a sandbox four minutes. */
 export const CNI_WAIT_MS_MAX = 120_000;
+
+/** A network configuration of a node: the largest that plugins write have some KiB. */
+export const CNI_CONFIG_BYTES_MAX: number = 256 * KIB;
+
+/** A question of an API server to the webhook: an object as it is and as it shall be, which etcd bounds at 1.5 MiB each, and what is said of them. */
+export const ADMISSION_REQUEST_BYTES_MAX: number = 8 * MIB;
+
+/** Of all questions that are under way: whoever reaches the port may ask, and API servers do not wait for the answer. */
+export const ADMISSION_BYTES_UNDER_WAY_MAX: number = 32 * MIB;
+export const ADMISSION_CONNECTIONS_MAX = 256;
+export const ADMISSION_REQUEST_MS_MAX = 5_000;
+
+/** Statuses that the control plane writes: as many objects as a large mesh has within minutes, and far below what API servers let one client ask. */
+export const STATUS_WRITES_PER_SECOND = 50;
+export const STATUS_WRITES_BURST = 100;

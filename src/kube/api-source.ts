@@ -14,6 +14,7 @@ import type { Snapshot } from '../mesh/snapshot.ts';
 import { Backoff } from './backoff.ts';
 import type { ApiClient } from './api-client.ts';
 import type { ConfigSource } from './config-source.ts';
+import { LivePods } from './live-pods.ts';
 import { installedKinds } from './mesh-kinds.ts';
 import { ProblemLog } from './problem-log.ts';
 import { Reflector } from './reflector.ts';
@@ -49,6 +50,7 @@ export class ApiSource implements ConfigSource {
   readonly snapshot: Watch<Snapshot | undefined> = new Watch<Snapshot | undefined>(undefined);
   /** An object whose status is kept has come or changed, if only its status; it is told by its collection and its name there. */
   readonly touched: Watch<StoredName | undefined> = new Watch<StoredName | undefined>(undefined);
+  readonly livePods: LivePods;
   readonly #options: ApiSourceOptions;
   readonly #scope: Scope;
   readonly #problems: ProblemLog;
@@ -78,7 +80,9 @@ export class ApiSource implements ConfigSource {
     this.#scope = options.node === undefined ? controlScope() : nodeScope(options.node);
     this.#problems = new ProblemLog(options.log);
     this.#discovery = new Backoff(DISCOVERY_BACKOFF, options.random);
-    this.#core = this.#scope.core.map((resource) => this.#reflect(resource, () => this.#changed()));
+    this.#core = this.#scope.core.map((resource) => this.#reflect(resource, () => this.#coreChanged()));
+    const [pods, namespaces] = ['Pod', 'Namespace'].map((kind) => this.#core.find(({ resource }) => resource.kind === kind)) as [Reflector, Reflector];
+    this.livePods = new LivePods(pods, namespaces, () => this.snapshot.get());
     this.#crds = this.#reflect(CRDS, () => this.#discoverAfter(SETTLE_MS));
   }
 
@@ -150,6 +154,11 @@ export class ApiSource implements ConfigSource {
   #reason(): string {
     const [first] = this.#failures;
     return first === undefined ? 'it has not told everything yet' : `${first[0]}: ${first[1]}`;
+  }
+
+  #coreChanged(): void {
+    this.livePods.changed();
+    this.#changed();
   }
 
   #changed(): void {

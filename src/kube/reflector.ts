@@ -84,6 +84,11 @@ export class Reflector {
     return this.#objects.values();
   }
 
+  /** By its name in a snapshot: `Pod ns/name`. */
+  get(name: string): SourceObject | undefined {
+    return this.#objects.get(name);
+  }
+
   /** With their status, where it is kept. */
   *stored(): Generator<StoredObject, void, undefined> {
     for (const name of this.#objects.keys()) {

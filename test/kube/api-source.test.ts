@@ -124,6 +124,28 @@ describe('the API server as the source', () => {
   });
 });
 
+describe('a pod that is about to start', () => {
+  const soon = (): AbortSignal => AbortSignal.timeout(20_000);
+
+  it('is known as soon as the server has told of it and of its namespace, whose word may be the one that counts', async () => {
+    const source = await open();
+    const asked = source.livePods.until('new/web', ({ uid }) => uid === 'second', soon());
+    server.put({ ...pod('web', ''), metadata: { name: 'web', namespace: 'new', uid: 'first' }, status: { phase: 'Pending' } });
+    await expect.poll(() => pods(source)).toEqual(['web', 'web']);
+    expect(source.livePods.find('new/web')).toBeUndefined();
+    server.put({ apiVersion: 'v1', kind: 'Namespace', metadata: { name: 'new', annotations: { 'orlop.io/mesh': 'enabled' } } });
+    await expect.poll(() => source.livePods.find('new/web')).toMatchObject({ uid: 'first', enrolled: true, addresses: [] });
+    server.put({ ...pod('web', ''), metadata: { name: 'web', namespace: 'new', uid: 'second', annotations: { 'orlop.io/mesh': 'disabled' } }, status: { phase: 'Pending' } });
+    expect(await asked).toMatchObject({ uid: 'second', enrolled: false });
+  });
+
+  it('is not waited for longer than is asked', async () => {
+    const source = await open();
+    await expect(source.livePods.until('shop/never', () => true, AbortSignal.abort(new Error('too late')))).rejects.toThrow('too late');
+    await expect(source.livePods.until('shop/never', () => true, AbortSignal.timeout(1))).rejects.toThrow(/timeout/);
+  });
+});
+
 describe('kinds of the mesh', () => {
   it('that are not installed are not missed; those that come later are followed', async () => {
     const source = await open();
@@ -192,6 +214,7 @@ describe('while the API server is away', () => {
     const second = await open();
     expect(pods(second)).toEqual(['web']);
     expect(statusOf(second)).toBe(200);
+    expect(second.livePods.find('shop/web')).toMatchObject({ uid: 'uid-web', enrolled: true });
     expect(second.stale).toMatch(/cannot be followed/);
     server.put(rule('web', 201));
     await server.start();
