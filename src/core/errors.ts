@@ -25,6 +25,8 @@ function kind(status: number, flag: string, source: Source, details: string, sen
 
 export const ERRORS = Object.freeze({
   no_route: kind(404, 'NR', 'mesh', 'route_not_found', 'No route of the matching VirtualService takes this request.'),
+  backend_invalid: kind(500, '-', 'mesh', 'direct_response', 'The route names a backend that does not exist, or that it may not name.'),
+  misdirected: kind(421, '-', 'downstream', 'misdirected_request', 'The host of the request belongs to another server of the port than the one that its TLS connection was opened to.'),
   blocked_by_registry_only: kind(502, '-', 'mesh', 'direct_response', 'The destination is not in the registry, and outboundTrafficPolicy is REGISTRY_ONLY.'),
   cluster_not_found: kind(503, 'NC', 'mesh', 'cluster_not_found', 'The route names a host or subset that does not exist.'),
   no_healthy_upstream: kind(503, 'UH', 'upstream', 'no_healthy_upstream', 'The destination has no endpoint that may be used.'),

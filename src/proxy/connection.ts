@@ -1,4 +1,4 @@
-/** A captured connection: whose it is, where it came from and where it meant to go. */
+/** A connection that was accepted, captured or at a gateway: whose it is, where it came from and where it meant to go. */
 import type { Destination, Table } from '../mesh/table.ts';
 import type { WorkloadHandle } from './workload.ts';
 
@@ -26,6 +26,8 @@ export interface Connection {
   readonly destinationPort: number;
   /** Server name of a TLS ClientHello that was passed on unopened. */
   serverName: string;
+  /** Who pods of this node see at the other end, where that is not who connected: of a gateway's connection, the gateway. */
+  readonly onward?: { readonly peer: Peer; readonly remoteAddress: string };
   /** What the destination is by the table of the last request, so that a kept-alive connection looks it up once. */
   known?: { readonly table: Table; readonly destination: Destination | undefined };
 }

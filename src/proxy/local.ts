@@ -20,10 +20,11 @@ export function serveLocally(pod: WorkloadHandle, endpoint: Endpoint, client: Co
 
 /** The connection that the server's side would have accepted, had there been a wire. */
 export function localConnection(pod: WorkloadHandle, endpoint: Endpoint, client: Connection): Connection {
+  const { peer } = client.onward ?? client;
   return {
     workload: pod,
     direction: 'inbound',
-    peer: client.peer,
+    peer,
     remoteAddress: clientAddress(client, endpoint.address),
     remotePort: client.remotePort,
     destinationAddress: endpoint.address,
@@ -36,7 +37,9 @@ export function localConnection(pod: WorkloadHandle, endpoint: Endpoint, client:
  * The client's address as the endpoint is to see it: its pod's, in the endpoint's family. Capture may have taken the connection
  * over loopback, and the client may have dialled a VIP of the other family.
  */
-function clientAddress({ remoteAddress, workload }: Connection, endpoint: string): string {
+function clientAddress(client: Connection, endpoint: string): string {
+  const { workload } = client;
+  const { remoteAddress } = client.onward ?? client;
   const isV6 = endpoint.includes(':');
   if (remoteAddress.includes(':') === isV6 && !isLoopback(remoteAddress)) return remoteAddress;
   return workload.addresses.find((address) => address.includes(':') === isV6) ?? remoteAddress;

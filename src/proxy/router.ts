@@ -28,16 +28,46 @@ interface Plan {
   readonly weightTotal: number;
 }
 
-export class Router implements Service {
+/** What routes lead to, composed when the first request comes. */
+export class RoutePlans {
   readonly #random: Random;
   readonly #compose: ComposeRoute;
-  readonly #passthrough: Service;
   readonly #plans = new WeakMap<Route, Plan>();
 
-  /** `passthrough` serves what no virtual host claims. */
-  constructor(random: Random, compose: ComposeRoute, passthrough: Service) {
+  constructor(random: Random, compose: ComposeRoute) {
     this.#random = random;
     this.#compose = compose;
+  }
+
+  /** One of the services that the route leads to. */
+  choose(route: Route): Service {
+    const { choices, weightTotal } = this.#planOf(route);
+    let point = choices.length === 1 ? 0 : below(this.#random, weightTotal);
+    let i = 0;
+    for (; i < choices.length - 1; i += 1) {
+      point -= (choices[i] as Choice).weight;
+      if (point < 0) break;
+    }
+    return (choices[i] as Choice).service;
+  }
+
+  #planOf(route: Route): Plan {
+    const known = this.#plans.get(route);
+    if (known !== undefined) return known;
+    const choices = this.#compose(route);
+    const plan = { choices, weightTotal: choices.reduce((sum, choice) => sum + choice.weight, 0) };
+    this.#plans.set(route, plan);
+    return plan;
+  }
+}
+
+export class Router implements Service {
+  readonly #plans: RoutePlans;
+  readonly #passthrough: Service;
+
+  /** `passthrough` serves what no virtual host claims. */
+  constructor(plans: RoutePlans, passthrough: Service) {
+    this.#plans = plans;
     this.#passthrough = passthrough;
   }
 
@@ -53,26 +83,7 @@ export class Router implements Service {
       return DISCARD;
     }
     exchange.route = route;
-    return this.#choose(this.#planOf(route)).serve(exchange, head, response);
-  }
-
-  #planOf(route: Route): Plan {
-    const known = this.#plans.get(route);
-    if (known !== undefined) return known;
-    const choices = this.#compose(route);
-    const plan = { choices, weightTotal: choices.reduce((sum, choice) => sum + choice.weight, 0) };
-    this.#plans.set(route, plan);
-    return plan;
-  }
-
-  #choose({ choices, weightTotal }: Plan): Service {
-    let point = choices.length === 1 ? 0 : below(this.#random, weightTotal);
-    let i = 0;
-    for (; i < choices.length - 1; i += 1) {
-      point -= (choices[i] as Choice).weight;
-      if (point < 0) break;
-    }
-    return (choices[i] as Choice).service;
+    return this.#plans.choose(route).serve(exchange, head, response);
   }
 }
 
@@ -120,5 +131,19 @@ export class ToCluster implements Service {
       return DISCARD;
     }
     return cluster.serve(exchange, head, response);
+  }
+}
+
+/** The end of a route's stack where its backend does not exist, or may not be named. */
+export class InvalidBackend implements Service {
+  readonly #reason: string;
+
+  constructor(reason: string) {
+    this.#reason = reason;
+  }
+
+  serve(exchange: Exchange, _head: RequestHead, response: ResponseSink): RequestSink {
+    response.abort(new MeshError('backend_invalid', { at: exchange.route?.origin ?? '', reason: this.#reason }));
+    return DISCARD;
   }
 }

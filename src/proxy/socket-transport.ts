@@ -239,6 +239,15 @@ export class SocketTransport implements Transport {
     if (this.#socket instanceof Socket) this.#socket.setKeepAlive(true, timeSeconds * 1000, intervalSeconds * 1000, probes);
   }
 
+  /** Give the socket away, for TLS to be put on it: this transport hears nothing of it any more, and says nothing to its owner. */
+  release(): Socket {
+    const socket = this.#socket as Socket;
+    this.#open = false;
+    this.#forget();
+    for (const event of ['end', 'error', 'close']) socket.removeAllListeners(event);
+    return socket;
+  }
+
   share(): void {
     this.#isShared = true;
   }

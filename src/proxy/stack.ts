@@ -19,7 +19,7 @@ import { rescue } from './layers/rescue.ts';
 import { retry } from './layers/retry.ts';
 import { rewrite } from './layers/rewrite.ts';
 import { timeout } from './layers/timeout.ts';
-import { Passthrough, Router, ToCluster } from './router.ts';
+import { InvalidBackend, Passthrough, RoutePlans, Router, ToCluster } from './router.ts';
 import type { Choice } from './router.ts';
 
 /** The service for every HTTP exchange that leaves one workload. */
@@ -34,8 +34,13 @@ export function outboundService(clusters: ClusterSet, dataplane: DataPlane): Ser
       // Before the route, so that even a refused request can be found by its id.
       requestId(random),
     ],
-    new Router(random, (route) => choicesOf(route, clusters, dataplane), new Passthrough(clusters)),
+    new Router(routePlans(clusters, dataplane), new Passthrough(clusters)),
   );
+}
+
+/** What the routes of a workload's table lead to. */
+export function routePlans(clusters: ClusterSet, dataplane: DataPlane): RoutePlans {
+  return new RoutePlans(dataplane.random, (route) => choicesOf(route, clusters, dataplane));
 }
 
 function choicesOf(route: Route, clusters: ClusterSet, dataplane: DataPlane): readonly Choice[] {
@@ -69,13 +74,14 @@ function beforeAnswer(route: Route, target: WeightedCluster | undefined, inner: 
 
 function forward(route: Route, action: ForwardAction, target: WeightedCluster, clusters: ClusterSet, dataplane: DataPlane): Service {
   const { clock, random } = dataplane;
+  if (target.invalid !== undefined) return beforeAnswer(route, target, new InvalidBackend(target.invalid), dataplane);
   const { buffers } = clusters;
   const inner = stack(
     [
       // After the header operations, whose values may name the path and host as the client wrote them.
-      rewrite(action.rewrite),
+      rewrite(target.rewrite ?? action.rewrite),
       // Copies what the endpoint will get; outside the retries, so that a repeated request is mirrored once.
-      mirror(action.mirrors, action.timeoutMs, clusters, clock, random),
+      mirror([...action.mirrors, ...(target.mirrors ?? [])], action.timeoutMs, clusters, clock, random),
       // Around all tries and the pauses between them.
       timeout(action.timeoutMs, clock),
       // Innermost: each try picks an endpoint of the cluster anew.

@@ -37,6 +37,7 @@ export class TunnelListener {
   readonly #tunnels = new Set<Http2Server>();
   /** Accepted and not closed. */
   #open = 0;
+  #closed = false;
   /** Unfinished ones, by client address. */
   readonly #handshakes = new Map<string, number>();
   readonly #refused: Seldom;
@@ -68,6 +69,7 @@ export class TunnelListener {
 
   /** Accept no more, and ask the clients of the present tunnels to go elsewhere; their streams are finished. */
   close(): void {
+    this.#closed = true;
     if (this.#server.listening) this.#server.close();
     for (const tunnel of this.#tunnels) tunnel.drain();
   }
@@ -156,6 +158,8 @@ export class TunnelListener {
     });
     transport.owner = tunnel;
     this.#tunnels.add(tunnel);
+    // Its handshake was under way when the others were asked to go.
+    if (this.#closed) tunnel.drain();
   }
 
   #say(client: string, reason: string): void {

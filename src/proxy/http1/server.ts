@@ -92,8 +92,9 @@ export class Http1Server implements TransportOwner, RequestReader, AnswerHost {
     this.#options.onClosed();
   }
 
-  /** The agent ends: an idle connection is closed now; a busy one says `Connection: close` with its answer. */
-  drain(): void {
+  /** The agent ends: a connection that has been idle for `idleMs` is closed now; another one says `Connection: close` with its next answer. */
+  drain(idleMs = 0): void {
+    if (this.#options.dataplane.clock.nowMs() - this.#sinceMs < idleMs) return;
     if (this.#current === undefined && this.#parser.idle && !this.#gone && !this.#lingering) this.#linger();
   }
 
