@@ -4,9 +4,12 @@
  */
 import { fieldName } from './field-name.ts';
 import { crossProblems } from './cross-problems.ts';
+import { byRouteAge } from './gateway/order.ts';
+import { ROUTE_KINDS } from './gateway/resources.ts';
+import type { GatewayRoute } from './gateway/resources.ts';
 import { parseDocuments } from './parse/document.ts';
 import type { ParsedFile, Path, SourceDocument } from './parse/document.ts';
-import { ENVELOPE, KINDS } from './parse/istio-schemas.ts';
+import { ENVELOPE, kindOf, KINDS } from './parse/istio-schemas.ts';
 import type { Kind } from './parse/istio-schemas.ts';
 import { record, text, texts } from './parse/json.ts';
 import { readPod, readService } from './parse/kubernetes.ts';
@@ -182,6 +185,16 @@ class Builder {
       peerAuthentications: specs('PeerAuthentication'),
       requestAuthentications: specs('RequestAuthentication'),
       authorizationPolicies: of('AuthorizationPolicy').map(readPolicy).sort(byAge),
+      istioGateways: specs('Gateway.networking.istio.io'),
+      gatewayApi: {
+        classes: specs('GatewayClass'),
+        gateways: specs('Gateway'),
+        listenerSets: specs('ListenerSet'),
+        routes: ROUTE_KINDS.flatMap((kind) => specs<never>(kind)).sort(byRouteAge) as readonly Origin[] as readonly GatewayRoute[],
+        referenceGrants: specs('ReferenceGrant'),
+        backendTlsPolicies: specs('BackendTLSPolicy'),
+      },
+      namespaceLabels: Object.fromEntries([...namespaces].map(([name, value]) => [name, texts(record(value['metadata'])['labels'])])),
       problems: [],
       objects: this.#objects,
     };
@@ -211,13 +224,13 @@ function checkDocument(document: SourceDocument): Checked {
   const { value, file } = document;
   const kindName = text(value['kind']);
   const meta = record(value['metadata']);
-  const kind = Object.hasOwn(KINDS, kindName) ? KINDS[kindName] : undefined;
+  const { name: knownAs, kind } = kindOf(kindName, text(value['apiVersion']));
   const name = text(meta['name']);
   const namespace = kind?.clusterScoped === true ? '' : text(meta['namespace']) || 'default';
-  const origin: Origin = { kind: kindName, name, namespace, file, line: document.lineOf([]), createdMs: Date.parse(text(meta['creationTimestamp'])) || 0 };
+  const origin: Origin = { kind: knownAs, name, namespace, file, line: document.lineOf([]), createdMs: Date.parse(text(meta['creationTimestamp'])) || 0 };
   const faults = new Faults(origin, document);
   checkHead(kind, value, name, faults);
-  if (kind !== undefined && !faults.failed) checkBody(kind, kindName, value, meta, faults);
+  if (kind !== undefined && !faults.failed) checkBody(kind, knownAs, value, meta, faults);
   return { kind, object: { origin, value: withoutNulls(value) as GoodObject['value'] }, faults };
 }
 
@@ -225,7 +238,7 @@ function checkHead(kind: Kind | undefined, value: Readonly<Record<string, unknow
   const kindName = text(value['kind']);
   if (kindName === '') faults.error([], 'kind is missing', 'give the object apiVersion and kind');
   else if (kind === undefined) {
-    const near = nearest(kindName, Object.keys(KINDS));
+    const near = nearest(kindName, Object.keys(KINDS).filter((known) => !known.includes('.')));
     faults.error(['kind'], `unknown kind "${kindName}"`, near === undefined ? 'remove it; Orlop does not know it' : `did you mean ${near}?`, 'ORLOP003');
   } else if (!kind.groups.includes(text(value['apiVersion'])) && kind.support !== 'ignored') {
     faults.error(['apiVersion'], `unknown apiVersion "${text(value['apiVersion'])}" for ${kindName}`, `use ${kind.groups.join(', ')}`, 'ORLOP004');

@@ -3,7 +3,8 @@
  * where the kinds' own definitions are not installed. Fields that no schema names are kept by the API server, so that nothing is lost when
  * the others' definitions come later.
  */
-import { KINDS } from './parse/istio-schemas.ts';
+import { kindOf } from './parse/istio-schemas.ts';
+import type { Kind } from './parse/istio-schemas.ts';
 import type { Schema } from './parse/schema.ts';
 
 type Plain = Readonly<Record<string, unknown>>;
@@ -77,7 +78,7 @@ export function customResourceDefinitions(): Crd[] {
 }
 
 function definitionOf({ kind, group, plural, shortNames, columns, description }: Definition): Crd {
-  const { groups, schema, clusterScoped = false } = KINDS[kind] as (typeof KINDS)[string];
+  const { groups, schema, clusterScoped = false } = kindOf(kind, `${group}/v1`).kind as Kind;
   const names = { kind, listKind: `${kind}List`, plural, singular: kind.toLowerCase(), shortNames, categories: ['istio-io', `${group.split('.')[0] ?? ''}-istio-io`] };
   const served = groups.filter((apiVersion) => apiVersion.startsWith(`${group}/`)).map((apiVersion) => apiVersion.slice(group.length + 1));
   const validation = {

@@ -43,7 +43,7 @@ class Checker {
       for (const { name } of rule.spec.subsets ?? []) names.add(name);
       this.#subsets.set(host, names);
     }
-    this.#gateways = new Set(Object.values(snapshot.objects).filter(({ origin }) => origin.kind === 'Gateway').map(({ origin }) => `${origin.namespace}/${origin.name}`));
+    this.#gateways = new Set(snapshot.istioGateways.map(({ namespace, name }) => `${namespace}/${name}`));
     this.#delegates = new Map(snapshot.virtualServices.filter(({ spec }) => (spec.hosts ?? []).length === 0).map((rule) => [`${rule.namespace}/${rule.name}`, rule]));
   }
 

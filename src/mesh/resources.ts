@@ -246,3 +246,33 @@ export interface ServiceEntrySpec {
   readonly exportTo?: readonly string[];
   readonly subjectAltNames?: readonly string[];
 }
+
+/** Istio's ServerTLSSettings. */
+export interface ServerTls {
+  readonly httpsRedirect?: boolean;
+  readonly mode?: 'PASSTHROUGH' | 'SIMPLE' | 'MUTUAL' | 'OPTIONAL_MUTUAL' | 'AUTO_PASSTHROUGH' | 'ISTIO_MUTUAL';
+  readonly serverCertificate?: string;
+  readonly privateKey?: string;
+  readonly caCertificates?: string;
+  readonly credentialName?: string;
+  readonly credentialNames?: readonly string[];
+  readonly caCertCredentialName?: string;
+  readonly tlsCertificates?: readonly { readonly serverCertificate?: string; readonly privateKey?: string; readonly caCertificates?: string }[];
+  readonly subjectAltNames?: readonly string[];
+  readonly minProtocolVersion?: string;
+  readonly maxProtocolVersion?: string;
+  readonly cipherSuites?: readonly string[];
+  readonly insecureSkipVerify?: boolean;
+}
+
+export interface IstioServer {
+  readonly port: { readonly number: number; readonly protocol: string; readonly name?: string };
+  readonly hosts: readonly string[];
+  readonly tls?: ServerTls;
+  readonly name?: string;
+}
+
+export interface IstioGatewaySpec {
+  readonly selector?: Readonly<Record<string, string>>;
+  readonly servers: readonly IstioServer[];
+}

@@ -25,14 +25,20 @@ export function findDestination(table: Table, address: string, port: number): De
 
 /**
  * The virtual host of a request: by its Host first, as Istio's listeners of a port do; by the service the client dialled when
- * the Host is not known on this port.
+ * the Host is not known on this port, or where routes of the Gateway API are for one of the two.
  */
 export function findVirtualHost(table: Table, port: number, destination: Destination | undefined, authority: string): VirtualHost | undefined {
-  const host = hostOf(authority);
+  const named = namedHost(table, port, hostOf(authority));
+  const dialled = destination?.virtualHost;
+  if (named === undefined || (dialled !== undefined && named !== dialled && (named.byAddress === true || dialled.byAddress === true))) return dialled;
+  return named;
+}
+
+function namedHost(table: Table, port: number, host: string): VirtualHost | undefined {
   const { httpPorts } = table.outbound;
   const ofPort = httpPorts.get(port);
   const ofAny = httpPorts.get(ANY_PORT);
-  return ofPort?.exact.get(host) ?? ofAny?.exact.get(host) ?? longest(wildcardOf(ofPort, host), wildcardOf(ofAny, host)) ?? destination?.virtualHost;
+  return ofPort?.exact.get(host) ?? ofAny?.exact.get(host) ?? longest(wildcardOf(ofPort, host), wildcardOf(ofAny, host));
 }
 
 /** The virtual host of a lower-case name in one table: exact names before wildcards, longer ones first. */

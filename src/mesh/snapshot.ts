@@ -1,7 +1,8 @@
 /** All resources of a moment, as plain data: it crosses threads by structured clone, and everything else is computed from it. */
+import type { GatewayResources } from './gateway/resources.ts';
 import type { Problem } from './problem.ts';
 import type { PathNormalization } from './path.ts';
-import type { DestinationRuleSpec, Origin, Resource, ServiceEntrySpec, VirtualServiceSpec, WorkloadEntrySpec } from './resources.ts';
+import type { DestinationRuleSpec, IstioGatewaySpec, Origin, Resource, ServiceEntrySpec, VirtualServiceSpec, WorkloadEntrySpec } from './resources.ts';
 import type { Probe } from './security.ts';
 import type { AuthorizationPolicyResource, ExtensionProvider, PeerAuthenticationSpec, RequestAuthenticationSpec } from './security-resources.ts';
 
@@ -18,6 +19,10 @@ export interface Snapshot {
   readonly peerAuthentications: readonly Resource<PeerAuthenticationSpec>[];
   readonly requestAuthentications: readonly Resource<RequestAuthenticationSpec>[];
   readonly authorizationPolicies: readonly AuthorizationPolicyResource[];
+  readonly istioGateways: readonly Resource<IstioGatewaySpec>[];
+  readonly gatewayApi: GatewayResources;
+  /** Of namespaces whose objects are known. */
+  readonly namespaceLabels: Readonly<Record<string, Readonly<Record<string, string>>>>;
   readonly problems: readonly Problem[];
   /** Every object as last found good, by `kind ns/name`: what an object that becomes invalid falls back to. */
   readonly objects: Readonly<Record<string, GoodObject>>;

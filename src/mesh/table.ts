@@ -87,6 +87,8 @@ export interface VirtualHost {
   /** The first route whose matcher accepts wins. */
   readonly routes: readonly Route[];
   readonly service: ServiceRef | undefined;
+  /** Of the Gateway API: whoever connects to the service takes these routes, whatever the Host says, and nobody else (GEP-1426). */
+  readonly byAddress?: boolean;
 }
 
 export interface Route {
@@ -209,6 +211,8 @@ export interface CorsPolicy {
   readonly allowCredentials: boolean | undefined;
   /** What to do with a preflight whose origin is not allowed: pass it on, or answer it without CORS headers. */
   readonly unmatchedPreflights: 'FORWARD' | 'IGNORE';
+  /** Gateway API: where methods or headers are `*`, a preflight is told the ones it asks for. */
+  readonly echoesWildcards?: boolean;
 }
 
 export interface RetryPolicy {

@@ -2,7 +2,7 @@
 import { describe, expect, it } from 'vitest';
 import { customResourceDefinitions, openApi } from '../../src/mesh/crd.ts';
 import { parseDuration } from '../../src/mesh/duration.ts';
-import { KINDS } from '../../src/mesh/parse/istio-schemas.ts';
+import { kindOf, KINDS } from '../../src/mesh/parse/istio-schemas.ts';
 import { duration, int, later, list, map, number, object, oneOf, string, text } from '../../src/mesh/parse/schema.ts';
 
 interface Version {
@@ -31,13 +31,13 @@ function nodes(node: Node, path = ''): [string, Node][] {
 
 describe('the definitions', () => {
   it('are there for each kind of Istio\'s that is honoured', () => {
-    const honoured = Object.entries(KINDS).filter(([, { support, groups }]) => support === 'honoured' && groups.some((group) => group.includes('.istio.io/'))).map(([kind]) => kind);
+    const honoured = Object.entries(KINDS).filter(([, { support, groups }]) => support === 'honoured' && groups.some((group) => group.includes('.istio.io/'))).map(([kind]) => kind.split('.')[0]);
     expect(crds.map(({ spec }) => spec.names.kind)).toEqual(expect.arrayContaining(honoured));
   });
 
   it('serve each version that is read, and store the newest', () => {
     for (const { spec } of crds) {
-      const read = (KINDS[spec.names.kind]?.groups ?? []).filter((group) => group.startsWith(`${spec.group}/`));
+      const read = (kindOf(spec.names.kind, `${spec.group}/v1`).kind?.groups ?? []).filter((group) => group.startsWith(`${spec.group}/`));
       expect(spec.versions.map(({ name }) => `${spec.group}/${name}`)).toEqual(read);
       expect(spec.versions.map(({ storage }) => storage)).toEqual(read.map((_, i) => i === 0));
       expect(spec.versions.every(({ served, subresources }) => served && subresources !== undefined)).toBe(true);

@@ -59,14 +59,6 @@ describe('every example', () => {
   it.each(FILES)('%s has no errors', (file) => {
     expect(errors(example(file.slice(0, 2))).map(renderProblem)).toEqual([]);
   });
-
-  it('of gateways says that it has no effect yet', () => {
-    const told = ['12', '15'].map((number) => example(number).problems.map(({ severity, code, object }) => `${severity} ${code} ${object}`));
-    expect(told).toEqual([
-      ['info ORLOP011 Gateway default/bookinfo-gateway'],
-      ['info ORLOP011 Gateway default/ext-host-gwy'],
-    ]);
-  });
 });
 
 describe('01 route to a subset', () => {

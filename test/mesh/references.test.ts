@@ -47,7 +47,7 @@ describe('what a rule names', () => {
   });
 
   it('gateways: by name, by ./name and by namespace/name', () => {
-    const gateway = '---\napiVersion: networking.istio.io/v1\nkind: Gateway\nmetadata: {name: edge, namespace: shop}\nspec: {}\n';
+    const gateway = '---\napiVersion: networking.istio.io/v1\nkind: Gateway\nmetadata: {name: edge, namespace: shop}\nspec: {servers: [{port: {number: 80, protocol: HTTP, name: http}, hosts: ["*"]}]}\n';
     for (const name of ['edge', './edge', 'shop/edge', 'mesh']) {
       expect(told(gateway + rule('a', `{hosts: [cart], gateways: [${name}], http: [{route: [{destination: {host: cart}}]}]}`)).filter((line) => line.includes('error')), name).toEqual([]);
     }
@@ -75,7 +75,7 @@ describe('a host that two rules claim', () => {
   });
 
   it('may belong to a gateway as well', () => {
-    const gateway = '---\napiVersion: networking.istio.io/v1\nkind: Gateway\nmetadata: {name: edge, namespace: shop}\nspec: {}\n';
+    const gateway = '---\napiVersion: networking.istio.io/v1\nkind: Gateway\nmetadata: {name: edge, namespace: shop}\nspec: {servers: [{port: {number: 80, protocol: HTTP, name: http}, hosts: ["*"]}]}\n';
     expect(told(gateway + first + second.replace('hosts: [web, ', 'gateways: [edge], hosts: [')).filter((line) => line.includes('IST0109'))).toEqual([]);
   });
 });

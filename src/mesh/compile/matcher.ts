@@ -44,7 +44,7 @@ export function matcherOf(match: HttpMatch): Matcher {
 /** Istio ignores these as header names; the fields of the same name are what to use. */
 const IGNORED_HEADERS = new Set(['uri', 'scheme', 'method', 'authority']);
 
-function allOf(tests: readonly Matcher[]): Matcher {
+export function allOf(tests: readonly Matcher[]): Matcher {
   const [first, second] = tests;
   if (first === undefined) return matchAll;
   if (second === undefined) return first;
@@ -55,15 +55,15 @@ function allOf(tests: readonly Matcher[]): Matcher {
   };
 }
 
-function onPath(test: Test): Matcher {
+export function onPath(test: Test): Matcher {
   return (request) => test(request.path);
 }
 
-function onField(test: Test, read: (request: RequestView) => string): Matcher {
+export function onField(test: Test, read: (request: RequestView) => string): Matcher {
   return (request) => test(read(request));
 }
 
-function onHeader(name: string, match: StringMatch): Matcher {
+export function onHeader(name: string, match: StringMatch): Matcher {
   const test = isPresence(match) ? undefined : stringTest(match);
   return (request) => {
     const value = request.header(name);
@@ -78,7 +78,7 @@ function withoutHeader(name: string, match: StringMatch): Matcher {
   return (request) => !test(request.header(name) ?? '');
 }
 
-function onQuery(name: string, match: StringMatch): Matcher {
+export function onQuery(name: string, match: StringMatch): Matcher {
   const test = isPresence(match) ? undefined : stringTest(match);
   return (request) => {
     const value = queryValue(request.query, name);

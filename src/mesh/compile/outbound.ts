@@ -2,11 +2,14 @@
 import ipaddr from 'ipaddr.js';
 import { bySpecificity, covers, qualify } from '../host.ts';
 import { matchAll } from '../match.ts';
+import { serviceRoutes } from '../gateway/service-routes.ts';
+import type { ServiceRoutes } from '../gateway/service-routes.ts';
 import { objectName } from '../resources.ts';
 import type { HostDestination, HttpRoute, L4Route, Resource, VirtualServiceSpec } from '../resources.ts';
 import { ANY_PORT } from '../route.ts';
 import type { Snapshot, Workload } from '../snapshot.ts';
-import type { ClusterSpec, Destination, DestinationRange, HostTable, OutboundTable, Route, ServiceRef, SniTable, Table, TcpRoute, VirtualHost } from '../table.ts';
+import type { ClusterSpec, Destination, DestinationRange, HostTable, OutboundTable, Protocol, Route, ServiceRef, SniTable, Table, TcpRoute, VirtualHost } from '../table.ts';
+import { clusterName } from './cluster-name.ts';
 import { delegated } from './delegate.ts';
 import { compileHttpRoute, destinationHost, retryOf } from './http-route.ts';
 import { applies } from './matcher.ts';
@@ -103,11 +106,13 @@ export class OutboundCompiler {
         const members = { ...port, endpoints: port.endpoints.filter((endpoint) => hasLabels(endpoint.labels, labels)) };
         this.#clusters.set(clusterName(port.port, subset.name, service.host), this.#cluster(service, members, subset.name, policy, subset));
       }
-      const virtualHost = carriesHttp(port.protocol) ? this.#virtualHost(service.host, service.ref, rule, port.port) : undefined;
+      const attached = serviceRoutes(this.#snapshot, service, port, this.#workload.namespace);
+      const protocol = protocolOf(port, attached);
+      const virtualHost = carriesHttp(protocol) ? this.#attachedHost(service, port, attached) ?? this.#virtualHost(service.host, service.ref, rule, port.port) : undefined;
       if (virtualHost !== undefined) this.#addHost(port.port, [...namesOf(service, this.#workload.namespace), ...service.addresses.filter((address) => !address.includes('/'))], virtualHost);
-      const destination: Destination = { service: service.ref, port: port.port, protocol: port.protocol, tcpRoutes: this.#tcpRoutes(service, rule, port.port), virtualHost };
+      const destination: Destination = { service: service.ref, port: port.port, protocol, tcpRoutes: attached.connections ?? this.#tcpRoutes(service, rule, port.port), virtualHost };
       this.#addDestination(service, port, destination);
-      if (port.protocol === 'tls' || port.protocol === 'sniff') this.#addSni(port.port, service.host, rule, destination);
+      if (protocol === 'tls' || protocol === 'sniff') this.#addSni(port.port, service.host, rule, destination, attached);
     }
   }
 
@@ -133,6 +138,11 @@ export class OutboundCompiler {
     }
     // A ServiceEntry without address takes every connection to its port that nothing else claims, where only the port can tell.
     if (!service.kubernetes && addresses.length === 0 && port.protocol === 'tcp') setOnce(this.#anyAddress, port.port, destination);
+  }
+
+  /** Routes of the Gateway API decide alone: VirtualServices of the host have no say on the port (as in Istio). */
+  #attachedHost({ host, ref }: RegistryService, { port }: RegistryPort, { requests }: ServiceRoutes): VirtualHost | undefined {
+    return requests === undefined ? undefined : { name: `${host}:${port}`, routes: requests, service: ref, byAddress: true };
   }
 
   #virtualHost(name: string, service: ServiceRef | undefined, rule: Rule | undefined, port: number | undefined): VirtualHost | undefined {
@@ -184,9 +194,10 @@ export class OutboundCompiler {
     });
   }
 
-  #addSni(port: number, host: string, rule: Rule | undefined, destination: Destination): void {
+  #addSni(port: number, host: string, rule: Rule | undefined, destination: Destination, { serverNames }: ServiceRoutes): void {
     const builder = this.#sni.get(port) ?? { exact: new Map(), wildcards: new Map() };
     this.#sni.set(port, builder);
+    for (const { name, routes } of serverNames) addSniHost(builder, name, routes);
     for (const sni of rule?.spec.tls === undefined ? [] : sniHostsOf(rule)) {
       const routes = this.#l4Routes(rule as Rule, rule?.spec.tls ?? [], 'tls', port, (match) => match.sniHosts?.includes(sni) === true);
       if (routes.length > 0) addSniHost(builder, sni.toLowerCase(), routes);
@@ -229,9 +240,9 @@ export class OutboundCompiler {
   }
 }
 
-/** Istio's name of a cluster. */
-export function clusterName(port: number, subset: string, host: string): string {
-  return `outbound|${port}|${subset}|${host}`;
+/** A port whose routes are for connections, and for no requests, is not looked into. */
+function protocolOf({ protocol }: RegistryPort, { requests, connections }: ServiceRoutes): Protocol {
+  return connections !== undefined && requests === undefined && carriesHttp(protocol) ? 'tcp' : protocol;
 }
 
 const DEFAULT_RETRY = retryOf(undefined);

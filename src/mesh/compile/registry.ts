@@ -35,11 +35,21 @@ export interface RegistryService {
   readonly kubernetes: boolean;
 }
 
+const registries = new WeakMap<Snapshot, readonly RegistryService[]>();
+
 /**
  * Everything that can be called, Services before ServiceEntries: an entry for a Service's host does not replace it. Several
  * entries may have one host: which of them count depends on who asks.
  */
-export function registryOf(snapshot: Snapshot): RegistryService[] {
+export function registryOf(snapshot: Snapshot): readonly RegistryService[] {
+  const known = registries.get(snapshot);
+  if (known !== undefined) return known;
+  const made = read(snapshot);
+  registries.set(snapshot, made);
+  return made;
+}
+
+function read(snapshot: Snapshot): RegistryService[] {
   const workloads = new Map(snapshot.workloads.map((workload) => [workload.id, workload]));
   const services = snapshot.services.map((service) => fromService(service, snapshot, workloads));
   const known = new Set(services.map(({ host }) => host));

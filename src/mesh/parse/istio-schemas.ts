@@ -1,10 +1,10 @@
 /** The fields of Istio's traffic resources (istio.io/api, networking): honoured, or named as not honoured yet. */
 import { any, boolean, duration, int, later, list, map, number, object, oneOf, regex, regexOrStar, string } from './schema.ts';
 import type { Schema } from './schema.ts';
+import { backendTlsPolicy, gateway, gatewayClass, grpcRoute, httpRoute as gatewayHttpRoute, listenerSet, referenceGrant, tcpRoute, tlsRoute } from './gateway-schemas.ts';
 import { authorizationPolicy, peerAuthentication, requestAuthentication } from './security-schemas.ts';
 
 const PORT = int(1, 65_535);
-const GATEWAYS = 'gateways come with Kubernetes support';
 const FULL_SHARE = 'new endpoints get their full share at once';
 const HTTP1 = 'upstreams are spoken to in HTTP/1.1';
 
@@ -119,6 +119,28 @@ const serviceEntry = object({
   subjectAltNames: list(string),
 }, ['hosts']);
 
+/** networking.istio.io Gateway. */
+const istioGateway = object({
+  selector: labels,
+  servers: list(object({
+    port: object({ number: PORT, protocol: string, name: string, targetPort: later('Istio does not honour it either') }, ['number', 'protocol']),
+    bind: later('listeners are on every address of a gateway', string),
+    hosts: list(string),
+    tls: object({
+      httpsRedirect: boolean, mode: oneOf(['PASSTHROUGH', 'SIMPLE', 'MUTUAL', 'OPTIONAL_MUTUAL'], ['AUTO_PASSTHROUGH', 'ISTIO_MUTUAL']),
+      serverCertificate: string, privateKey: string, caCertificates: string, caCrl: later('certificates are not looked up in revocation lists', string),
+      credentialName: string, credentialNames: list(string), caCertCredentialName: string,
+      tlsCertificates: list(object({ serverCertificate: string, privateKey: string, caCertificates: string })),
+      subjectAltNames: list(string),
+      verifyCertificateSpki: later('clients are told by their names', list(string)), verifyCertificateHash: later('clients are told by their names', list(string)),
+      minProtocolVersion: oneOf(['TLS_AUTO', 'TLSV1_2', 'TLSV1_3'], ['TLSV1_0', 'TLSV1_1']), maxProtocolVersion: oneOf(['TLS_AUTO', 'TLSV1_2', 'TLSV1_3'], ['TLSV1_0', 'TLSV1_1']),
+      cipherSuites: list(string), insecureSkipVerify: boolean,
+    }),
+    defaultEndpoint: later('Istio does not honour it either', string),
+    name: string,
+  }, ['port', 'hosts'])),
+}, ['servers']);
+
 /** core/v1 ServiceSpec: the part that names no field of its own is for others than a mesh, and passed over on purpose. */
 const service = object({
   ports: list(object({ name: string, protocol: oneOf(['TCP', 'UDP', 'SCTP']), appProtocol: string, port: PORT, targetPort: any, nodePort: any }, ['port'])),
@@ -145,16 +167,20 @@ export interface Kind {
 const NETWORKING = ['networking.istio.io/v1', 'networking.istio.io/v1beta1', 'networking.istio.io/v1alpha3'];
 const SECURITY = ['security.istio.io/v1', 'security.istio.io/v1beta1'];
 const TELEMETRY = ['telemetry.istio.io/v1', 'telemetry.istio.io/v1alpha1'];
-const GATEWAY_API = ['gateway.networking.k8s.io/v1', 'gateway.networking.k8s.io/v1beta1', 'gateway.networking.k8s.io/v1alpha2', 'gateway.networking.k8s.io/v1alpha3'];
+/** Every version that some release has served; where several are, the newest is read. */
+const GATEWAY_API = ['gateway.networking.k8s.io/v1', 'gateway.networking.k8s.io/v1beta1', 'gateway.networking.k8s.io/v1alpha3', 'gateway.networking.k8s.io/v1alpha2'];
 const NATIVE = 'there is no Envoy in Orlop';
 
-/** Every kind that may stand in a configuration. Anything else is an error that names the nearest of these. */
+/**
+ * Every kind that may stand in a configuration. Anything else is an error that names the nearest of these. Of two kinds with one name, that of
+ * the group which is told by its name is meant with it: `Gateway.networking.istio.io`, as kubectl has it.
+ */
 export const KINDS: Readonly<Record<string, Kind>> = {
   VirtualService: { groups: NETWORKING, support: 'honoured', schema: virtualService },
   DestinationRule: { groups: NETWORKING, support: 'honoured', schema: destinationRule },
   ServiceEntry: { groups: NETWORKING, support: 'honoured', schema: serviceEntry },
   WorkloadEntry: { groups: NETWORKING, support: 'honoured', schema: object(workloadEntryFields) },
-  Gateway: { groups: [...NETWORKING, ...GATEWAY_API], support: 'later', schema: any, why: GATEWAYS },
+  'Gateway.networking.istio.io': { groups: NETWORKING, support: 'honoured', schema: istioGateway },
   Sidecar: { groups: NETWORKING, support: 'later', why: 'every workload sees every exported service' },
   WorkloadGroup: { groups: NETWORKING, support: 'later', why: 'there is no registration of virtual machines yet' },
   ProxyConfig: { groups: ['networking.istio.io/v1beta1'], support: 'later', why: 'the agent is set by its own flags' },
@@ -165,13 +191,16 @@ export const KINDS: Readonly<Record<string, Kind>> = {
   Telemetry: { groups: TELEMETRY, support: 'later', why: 'metrics are on; the access log follows MeshConfig' },
   WasmPlugin: { groups: ['extensions.istio.io/v1alpha1'], support: 'later', why: NATIVE },
   TrafficExtension: { groups: ['extensions.istio.io/v1alpha1'], support: 'later', why: NATIVE },
-  GatewayClass: { groups: GATEWAY_API, support: 'later', why: GATEWAYS, clusterScoped: true },
-  HTTPRoute: { groups: GATEWAY_API, support: 'later', why: GATEWAYS },
-  GRPCRoute: { groups: GATEWAY_API, support: 'later', why: GATEWAYS },
-  TLSRoute: { groups: GATEWAY_API, support: 'later', why: GATEWAYS },
-  TCPRoute: { groups: GATEWAY_API, support: 'later', why: GATEWAYS },
-  ReferenceGrant: { groups: GATEWAY_API, support: 'later', why: GATEWAYS },
-  BackendTLSPolicy: { groups: GATEWAY_API, support: 'later', why: GATEWAYS },
+  Gateway: { groups: GATEWAY_API, support: 'honoured', schema: gateway },
+  GatewayClass: { groups: GATEWAY_API, support: 'honoured', schema: gatewayClass, clusterScoped: true },
+  ListenerSet: { groups: GATEWAY_API, support: 'honoured', schema: listenerSet },
+  HTTPRoute: { groups: GATEWAY_API, support: 'honoured', schema: gatewayHttpRoute },
+  GRPCRoute: { groups: GATEWAY_API, support: 'honoured', schema: grpcRoute },
+  TLSRoute: { groups: GATEWAY_API, support: 'honoured', schema: tlsRoute },
+  TCPRoute: { groups: GATEWAY_API, support: 'honoured', schema: tcpRoute },
+  ReferenceGrant: { groups: GATEWAY_API, support: 'honoured', schema: referenceGrant },
+  BackendTLSPolicy: { groups: GATEWAY_API, support: 'honoured', schema: backendTlsPolicy },
+  UDPRoute: { groups: GATEWAY_API, support: 'later', why: 'datagrams are not routed' },
   Namespace: { groups: ['v1'], support: 'kubernetes', clusterScoped: true },
   Pod: { groups: ['v1'], support: 'kubernetes' },
   Service: { groups: ['v1'], support: 'kubernetes', schema: service },
@@ -187,3 +216,10 @@ export const KINDS: Readonly<Record<string, Kind>> = {
     ].map(([kind, group]) => [kind, { groups: [group as string], support: 'ignored' } satisfies Kind]),
   ),
 };
+
+/** The name under which a kind is known here, and what it is. */
+export function kindOf(kind: string, apiVersion: string): { readonly name: string; readonly kind: Kind | undefined } {
+  const qualified = `${kind}.${apiVersion.split('/')[0] ?? ''}`;
+  const name = Object.hasOwn(KINDS, qualified) ? qualified : kind;
+  return { name, kind: Object.hasOwn(KINDS, name) ? KINDS[name] : undefined };
+}
