@@ -3,11 +3,11 @@
  * is put together here, in the order in which it starts, and taken apart in the opposite order.
  */
 import { mkdirSync } from 'node:fs';
-import type { Server } from 'node:http';
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { systemClock } from '../core/clock.ts';
-import { DRAIN_DEADLINE_MS } from '../core/limits.ts';
+import { DRAIN_DEADLINE_MS, HAND_OVER_DEADLINE_MS } from '../core/limits.ts';
 import { createLogger } from '../core/log.ts';
 import type { LogLevel } from '../core/log-level.ts';
 import type { Logger } from '../core/log.ts';
@@ -16,22 +16,28 @@ import { certificateRoutes } from './certificate-routes.ts';
 import { Certificates } from './certificates.ts';
 import type { CaAddress } from './certificates.ts';
 import type { ConfigSource } from '../kube/config-source.ts';
-import { openConfig } from '../kube/open-config.ts';
+import { connect, openConfig } from '../kube/open-config.ts';
 import type { ConfigPlace } from '../kube/open-config.ts';
+import { PodStatusWriter } from '../kube/pod-status.ts';
 import { DEFAULT_MESH_CONFIG } from '../mesh/snapshot.ts';
 import type { Snapshot } from '../mesh/snapshot.ts';
 import { openRedirector } from '../redirect/detect.ts';
 import type { RedirectMode } from '../redirect/detect.ts';
+import type { Inherited } from '../redirect/listeners.ts';
 import { Reconciler } from '../redirect/reconciler.ts';
 import type { Redirector } from '../redirect/redirector.ts';
 import { selfTest } from '../sys/self-test.ts';
-import { serveOnPort, serveOnSocket } from '../telemetry/http-endpoints.ts';
 import { NodeMetrics } from '../telemetry/node-metrics.ts';
 import { adminRoutes } from './admin.ts';
+import { Endpoints } from './endpoints.ts';
+import type { EndpointRoutes } from './endpoints.ts';
 import { Enrolment } from './enrolment.ts';
 import { anywhere, notTheNode } from './fetch-guard.ts';
+import { HandOver } from './hand-over/hand-over.ts';
+import { Predecessor } from './hand-over/predecessor.ts';
 import { Jwks } from './jwks.ts';
 import { PodNamespaces } from './pod-namespaces.ts';
+import { podStatuses, releasedStatuses } from './pod-status.ts';
 import { policyRoutes } from './policy-routes.ts';
 import { Workers } from './workers.ts';
 
@@ -39,6 +45,8 @@ export interface AgentOptions {
   readonly config: ConfigPlace;
   readonly node: string;
   readonly runDirectory: string;
+  /** Tells this agent from others that serve the node before and after it. */
+  readonly instance: string;
   readonly redirect: RedirectMode;
   /** Worker threads; undefined: one per four cores. */
   readonly concurrency: number | undefined;
@@ -49,6 +57,8 @@ export interface AgentOptions {
   readonly readyPort: number;
   /** Leave capture in force at the end: pods' new connections then wait for the next agent instead of going out unmeshed. */
   readonly keepRedirect: boolean;
+  /** How long connections may go on here once another agent has taken over and this one is asked to end. */
+  readonly handOverDrainMs: number;
   /** The mesh's CA; undefined: the agent is its own. */
   readonly ca: CaAddress | undefined;
   /** Key sets of issuers may be fetched from the node itself and its link too. */
@@ -60,6 +70,14 @@ export interface AgentOptions {
 const CORES_PER_WORKER = 4;
 /** How long what an earlier agent left stays in force for the sake of a pod that cannot be enrolled yet. */
 const SWEEP_DEADLINE_MS = 10_000;
+/** For taking back what pods were told, while the drain goes on. */
+const STATUS_DEADLINE_MS = 3_000;
+/** For an agent that takes over to be done when this one is asked to end. */
+const SUCCESSOR_PATIENCE_MS = 10_000;
+/** For the ports of one that has died while it was taken over from. */
+const PORTS_PATIENCE_MS = 2_000;
+const SERVED_POLL_MS = 10;
+const HAND_OVER_SOCKET = 'hand-over.sock';
 const BPF_OBJECT = join(import.meta.dirname, '../../bpf/capture.bpf.o');
 
 export class Agent {
@@ -73,7 +91,12 @@ export class Agent {
   readonly #enrolment: Enrolment;
   readonly #certificates: Certificates;
   readonly #jwks: Jwks;
-  readonly #servers: Server[] = [];
+  /** Undefined where pods are as somebody wrote them in a directory. */
+  readonly #statuses: PodStatusWriter | undefined;
+  readonly #endpoints: Endpoints;
+  /** The agent that was taken over from, while it finishes its connections. */
+  #predecessor: Predecessor | undefined;
+  #handOver: HandOver | undefined;
   #appliedVersion = -1;
   #appliedDigest = '';
   readonly #digests = new Map<number, string>();
@@ -81,9 +104,10 @@ export class Agent {
   readonly #startedMs = performance.now();
   #stopping = false;
 
-  private constructor(options: AgentOptions, config: ConfigSource, certificates: Certificates, log: Logger) {
+  private constructor(options: AgentOptions, config: ConfigSource, certificates: Certificates, { statuses, predecessor, log }: { statuses: PodStatusWriter | undefined; predecessor: Predecessor | undefined; log: Logger }) {
     this.#options = options;
     this.#log = log;
+    this.#statuses = statuses;
     this.#certificates = certificates;
     this.#metrics = new NodeMetrics();
     this.#config = config;
@@ -104,7 +128,8 @@ export class Agent {
       settings: { logLevel: options.logLevel, accessLog: options.accessLog },
       log,
       onEnrolled: (id, failure) => {
-        if (failure !== undefined) this.#enrolment.refused(id, failure);
+        if (failure === undefined) this.#enrolment.served(id);
+        else this.#enrolment.refused(id, failure);
       },
       onApplied: (version) => {
         this.#appliedVersion = version;
@@ -117,7 +142,10 @@ export class Agent {
       },
     });
     certificates.tell(this.#workers);
+    this.#predecessor = predecessor;
+    this.#endpoints = new Endpoints({ metricsPort: options.metricsPort, readyPort: options.readyPort, runDirectory: options.runDirectory, routes: this.#routes() });
     this.#enrolment = new Enrolment({
+      held: predecessor !== undefined,
       node: options.node,
       redirector,
       workers: this.#workers,
@@ -125,7 +153,10 @@ export class Agent {
       // In a directory, pods are as somebody wrote them, and the annotation is the only word there is.
       namespaces: 'directory' in options.config ? undefined : new PodNamespaces(),
       log,
-      onApplied: (pending) => this.#sweep(pending),
+      onApplied: (pending) => {
+        this.#sweep(pending);
+        this.#tellPods();
+      },
     });
     this.#reconciler = new Reconciler(redirector, {
       onDrift: (drifts) => {
@@ -136,56 +167,164 @@ export class Agent {
     });
   }
 
-  /** Start; resolves when the endpoints listen (readiness follows when everything is enrolled). */
+  /**
+   * Start; resolves when the endpoints listen (readiness follows when everything is enrolled). Where another agent serves the node, that
+   * is when everything of its has been taken over.
+   */
   static async start(options: AgentOptions): Promise<Agent> {
     const log = createLogger('agent', options.logLevel);
     selfTest();
     // Others may pass through to the workload socket; the admin socket is for root alone.
     mkdirSync(options.runDirectory, { recursive: true, mode: 0o711 });
-    const { ca, certificateLifetimeMs: lifetimeMs, runDirectory } = options;
+    const { ca, certificateLifetimeMs: lifetimeMs, runDirectory, instance } = options;
+    const predecessor = await Predecessor.find({ path: join(runDirectory, HAND_OVER_SOCKET), instance, log });
     const config = await openConfig(options.config, { node: options.node, savedPath: join(runDirectory, 'objects.gz'), log });
     const { trustDomain } = config.snapshot.get()?.mesh ?? DEFAULT_MESH_CONFIG;
-    const agent = new Agent(options, config, await Certificates.open({ ca, trustDomain, lifetimeMs, runDirectory, log }), log);
-    await agent.#serve();
+    const certificates = await Certificates.open({ ca, trustDomain, lifetimeMs, runDirectory, log });
+    const statuses = 'directory' in options.config ? undefined : new PodStatusWriter({ client: await connect(options.config), node: options.node, clock: systemClock, random: systemRandom, log });
+    const agent = new Agent(options, config, certificates, { statuses, predecessor, log });
+    if (predecessor === undefined) await agent.#answer();
     agent.#config.snapshot.follow((snapshot) => {
       if (snapshot !== undefined) agent.#apply(snapshot);
     });
     const first = agent.#config.snapshot.get();
     if (first !== undefined) agent.#apply(first);
+    if (predecessor !== undefined) await agent.#takeOver(predecessor);
+    await agent.#offerHandOver();
     return agent;
   }
 
   /**
-   * Drain and end: readiness goes, listeners stop, exchanges finish within the deadline; then pods talk directly again, unless
-   * capture is to be kept for the next agent.
+   * Drain and end. When another agent has taken over, what is open here is finished and nothing else touched. Otherwise readiness goes,
+   * listeners stop, exchanges finish within the deadline; then pods talk directly again, unless capture is to be kept for the next agent.
    */
   async stop(): Promise<void> {
+    if (this.#handOver !== undefined) await Promise.race([this.#handOver.settled(), sleep(SUCCESSOR_PATIENCE_MS)]);
     if (this.#stopping) return;
     this.#stopping = true;
-    this.#config.close();
-    this.#reconciler[Symbol.dispose]();
-    this.#log.info('draining');
+    const handedOver = this.#handOver?.stage === 'let go';
+    const keep = handedOver || this.#options.keepRedirect;
+    const deadlineMs = handedOver ? this.#options.handOverDrainMs : DRAIN_DEADLINE_MS;
+    if (!handedOver) this.#handOver?.close();
+    this.#reconciler.pause();
+    this.#log.info({ deadlineMs, handedOver }, 'draining');
     // New connections are let go first, so that none is caught by a listener that no longer accepts; what is under way keeps
     // its translation and its way back until the drain is over.
-    if (!this.#options.keepRedirect) for (const id of this.#redirector.podIds) this.#redirector.release(id);
-    const left = await this.#workers.drain(DRAIN_DEADLINE_MS);
-    if (left > 0) this.#log.warn({ connections: left, deadlineMs: DRAIN_DEADLINE_MS }, 'connections were still open at the end of the drain');
+    if (!keep) for (const id of this.#redirector.podIds) this.#redirector.release(id);
+    const told = this.#takeBackStatuses(keep);
+    const left = await this.#workers.drain(deadlineMs);
+    if (left > 0) this.#log.warn({ connections: left, deadlineMs }, 'connections were still open at the end of the drain');
+    this.#config.close();
     await this.#workers.close();
-    this.#redirector.close({ keep: this.#options.keepRedirect });
+    this.#redirector.close({ keep });
+    await told;
     this.#enrolment.closeListeners();
     this.#certificates.close();
     this.#jwks.close();
-    for (const server of this.#servers) server.close();
-    for (const server of this.#servers) server.closeAllConnections();
+    this.#endpoints.close();
+    this.#predecessor?.ended();
+    this.#handOver?.close();
     this.#log.info('ended');
   }
 
-  #apply(snapshot: Snapshot): void {
+  /**
+   * Serve in the place of another agent, which goes on with the connections it has. Nothing is taken before all is here that serving
+   * needs; then pods are accepted for by both, and only when all of them are here, the other one stops.
+   */
+  async #takeOver(predecessor: Predecessor): Promise<void> {
+    this.#log.info({ instance: predecessor.instance }, 'another agent serves this node; taking over from it');
+    const gone = new AbortController();
+    void predecessor.gone.then(() => gone.abort());
+    const snapshot = await this.#firstSnapshot();
+    const wanted = this.#enrolment.identitiesIn(snapshot);
+    const identities = predecessor.certified.filter((identity) => wanted.has(identity));
+    const kept = this.#certificates.keep(identities);
+    await this.#certificates.have(identities, gone.signal);
+    const inheritance = await predecessor.take();
+    const sockets = inheritance.size;
+    const claim: Inherited = (place) => inheritance.claim(place);
+    this.#enrolment.resume(claim, inheritance.originalDsts);
+    kept();
+    await this.#served(new Set(inheritance.pods));
+    await predecessor.taken();
+    await this.#answer(claim);
+    inheritance.close();
+    this.#sweep(this.#enrolment.pending.size);
+    this.#log.info({ instance: predecessor.instance, sockets, pods: inheritance.pods.length }, 'taken over');
+  }
+
+  async #firstSnapshot(): Promise<Snapshot> {
+    return this.#config.snapshot.get() ?? new Promise((resolve) => {
+      const stop = this.#config.snapshot.follow((snapshot) => {
+        if (snapshot === undefined) return;
+        stop();
+        resolve(snapshot);
+      });
+    });
+  }
+
+  /** Resolves when all of these pods are served here that are to be. Rejects when one cannot be: the agent that serves it then goes on. */
+  async #served(pods: ReadonlySet<string>): Promise<void> {
+    const endMs = performance.now() + HAND_OVER_DEADLINE_MS / 2;
+    for (;;) {
+      const [missing] = [...this.#enrolment.pending].filter(([id]) => pods.has(id));
+      if (missing === undefined) return;
+      if (performance.now() > endMs) throw new Error(`pod ${missing[0]}, which another agent serves, cannot be taken over: ${missing[1]}`);
+      await sleep(SERVED_POLL_MS);
+    }
+  }
+
+  async #answer(inherited?: Inherited): Promise<void> {
+    await this.#endpoints.open(inherited, this.#predecessor === undefined ? 0 : PORTS_PATIENCE_MS);
+    await this.#certificates.serve();
+  }
+
+  /** From now on the next agent may take over from this one. */
+  async #offerHandOver(): Promise<void> {
+    this.#handOver = await HandOver.open({
+      path: join(this.#options.runDirectory, HAND_OVER_SOCKET),
+      instance: this.#options.instance,
+      log: this.#log,
+      certified: () => this.#certificates.states().filter(({ state }) => state === 'valid' || state === 'stale').map(({ identity }) => identity),
+      hold: () => {
+        this.#reconciler.pause();
+        const { fds, ...rest } = this.#enrolment.hold();
+        return { fds: [...fds, ...this.#endpoints.fds], ...rest };
+      },
+      letGo: async () => {
+        this.#endpoints.close();
+        await this.#workers.handOver();
+        this.#enrolment.letGo();
+        this.#log.info('handed over; what is open here is finished');
+      },
+      takeBack: async (stage) => this.#takeBack(stage),
+    });
+  }
+
+  /** Whatever the next agent has made of the capture, it is this one's again. */
+  async #takeBack(stage: 'held' | 'let go'): Promise<void> {
     if (this.#stopping) return;
+    if (stage === 'let go') {
+      this.#workers.takeBack();
+      await this.#answer();
+    }
+    this.#enrolment.resume();
+    this.#reconciler.resume();
+    for (const id of this.#redirector.podIds) {
+      try {
+        this.#redirector.repair(id);
+      } catch (error) {
+        this.#log.error({ pod: id, error: String(error) }, 'capture could not be taken back');
+      }
+    }
+  }
+
+  #apply(snapshot: Snapshot): void {
+    if (this.#stopping && this.#handOver?.stage !== 'let go') return;
     this.#digests.clear();
     this.#digests.set(snapshot.version, this.#config.digest);
     // What objects fall back to is a matter of this thread, and the larger half of a snapshot.
-    this.#workers.apply({ ...snapshot, objects: {} });
+    this.#workers.apply({ ...snapshot, objects: {}, problems: [] });
     this.#enrolment.apply(snapshot);
     this.#metrics.configured(snapshot, this.#enrolment.enrolled);
   }
@@ -196,44 +335,55 @@ export class Agent {
    */
   #sweep(pending: number): void {
     const snapshot = this.#config.snapshot.get();
-    if (this.#swept || snapshot === undefined || (pending > 0 && performance.now() - this.#startedMs < SWEEP_DEADLINE_MS)) return;
+    if (this.#swept || this.#predecessor?.isServing === true || snapshot === undefined || (pending > 0 && performance.now() - this.#startedMs < SWEEP_DEADLINE_MS)) return;
     this.#swept = true;
     const unenrolled = snapshot.workloads.filter(({ node, enrolled }) => node === this.#options.node && !enrolled);
     this.#redirector.removeLeftovers(this.#enrolment.namespacesOf(unenrolled));
   }
 
-  async #serve(): Promise<void> {
-    const { metricsPort, readyPort, runDirectory } = this.#options;
+  #tellPods(): void {
+    const snapshot = this.#config.snapshot.get();
+    if (snapshot !== undefined) this.#statuses?.set(podStatuses(snapshot, this.#enrolment.states()));
+  }
+
+  /** Pods that stay captured for the next agent keep their status too. */
+  async #takeBackStatuses(keep: boolean): Promise<void> {
+    const snapshot = this.#config.snapshot.get();
+    if (snapshot !== undefined && !keep) this.#statuses?.set(releasedStatuses(snapshot, this.#enrolment.states()));
+    await this.#statuses?.close(STATUS_DEADLINE_MS);
+  }
+
+  #routes(): EndpointRoutes {
     const metrics = async (): Promise<{ type: string; body: string }> => {
       this.#metrics.certified(this.#certificates.states());
       this.#metrics.followed(this.#config.stale === undefined);
       return { type: this.#metrics.contentType, body: await this.#metrics.render(await this.#workers.collect()) };
     };
-    this.#servers.push(
-      await serveOnPort({ '/metrics': metrics, '/stats/prometheus': metrics }, metricsPort, '::', '--metrics-port'),
-      await serveOnPort({ '/healthz/ready': () => this.#readiness() }, readyPort, '::', '--ready-port'),
-      await serveOnSocket(
-        {
-          '/metrics': metrics,
-          ...certificateRoutes({ identities: () => this.#certificates.states(), pods: () => this.#certificates.pods() }),
-          ...policyRoutes(() => this.#config.snapshot.get()),
-          ...adminRoutes({
-            snapshot: () => this.#config.snapshot.get(),
-            digest: () => this.#appliedDigest,
-            readiness: () => this.#readiness(),
-            pods: () => this.#enrolment.states(),
-            describe: async (id) => this.#workers.describe(id),
-            setLevel: (level) => {
-              this.#log.level = level;
-            },
-          }),
-        },
-        join(runDirectory, 'admin.sock'),
-      ),
-    );
+    return {
+      metrics: { '/metrics': metrics, '/stats/prometheus': metrics },
+      ready: { '/healthz/ready': (url) => this.#readiness(url) },
+      admin: {
+        '/metrics': metrics,
+        ...certificateRoutes({ identities: () => this.#certificates.states(), pods: () => this.#certificates.pods() }),
+        ...policyRoutes(() => this.#config.snapshot.get()),
+        ...adminRoutes({
+          snapshot: () => this.#config.snapshot.get(),
+          digest: () => this.#appliedDigest,
+          readiness: (url) => this.#readiness(url),
+          pods: () => this.#enrolment.states(),
+          describe: async (id) => this.#workers.describe(id),
+          setLevel: (level) => {
+            this.#log.level = level;
+          },
+        }),
+      },
+    };
   }
 
-  #readiness(): { status: number; body: string } {
+  /** `?instance=`: is it this agent that serves the node, and not the one before or after it? */
+  #readiness(url: URL): { status: number; body: string } {
+    const asked = url.searchParams.get('instance') ?? this.#options.instance;
+    if (asked !== this.#options.instance) return { status: 503, body: `not ready: the agent ${this.#options.instance} serves this node\n` };
     const why = this.#notReady();
     if (why !== undefined) return { status: 503, body: `not ready: ${why}\n` };
     const { stale } = this.#config;

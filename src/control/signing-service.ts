@@ -11,10 +11,10 @@ import { splitCertificates } from '../certs/pem.ts';
 import type { Clock } from '../core/clock.ts';
 import { SIGNINGS_BURST, SIGNINGS_PER_SECOND, SIGNINGS_UNDER_WAY_MAX } from '../core/limits.ts';
 import type { Logger } from '../core/log.ts';
+import { Rate } from '../core/rate.ts';
 import { parseSpiffeId } from '../core/spiffe.ts';
 import type { NodeAuthenticator } from './node-authenticator.ts';
 import type { NodeIdentities } from './node-identities.ts';
-import { Rate } from './rate.ts';
 
 export interface SigningServiceOptions {
   readonly ca: CertificateAuthority;

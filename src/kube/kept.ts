@@ -4,11 +4,12 @@
  */
 import { record } from '../mesh/parse/json.ts';
 import type { ApiObject } from './api-client.ts';
+import { STATUS_ANNOTATION } from './pod-status.ts';
 
 /** Annotations that mean something to a mesh. */
 const MESH_ANNOTATION = /(?:^|[.])(?:orlop|istio|linkerd|kuma)\.io\//;
-/** The object once more, as text. */
-const LAST_APPLIED = 'kubectl.kubernetes.io/last-applied-configuration';
+/** Nothing is decided by them: the object once more, as text; and what agents tell pods. */
+const NOT_KEPT: ReadonlySet<string> = new Set(['kubectl.kubernetes.io/last-applied-configuration', STATUS_ANNOTATION]);
 const SERVICE_NAME = 'kubernetes.io/service-name';
 
 /** Strings that thousands of objects have in common are kept once: V8 does that by itself only up to 10 characters. */
@@ -18,7 +19,7 @@ const shared = new Map<string, string>();
 
 /** Metadata alone. */
 export function keepHead(object: ApiObject): ApiObject {
-  return { metadata: metadataOf(object, (name) => name !== LAST_APPLIED) };
+  return { metadata: metadataOf(object, () => true) };
 }
 
 export function keepSpec(object: ApiObject): ApiObject {
@@ -50,7 +51,7 @@ export function keepPod(pod: ApiObject, node: string | undefined): ApiObject {
   const own = spec['nodeName'] === node;
   const ready = list(status['conditions']).find(({ type }) => type === 'Ready');
   return {
-    metadata: metadataOf(pod, own ? (name) => name !== LAST_APPLIED : (name) => MESH_ANNOTATION.test(name)),
+    metadata: metadataOf(pod, (name) => own || MESH_ANNOTATION.test(name)),
     spec: {
       serviceAccountName: share(spec['serviceAccountName']),
       nodeName: share(spec['nodeName']),
@@ -87,7 +88,7 @@ function keepProbe({ httpGet, tcpSocket, grpc }: ApiObject): ApiObject {
 
 function metadataOf(object: ApiObject, isKept: (annotation: string) => boolean): ApiObject {
   const { name, namespace, uid, labels, annotations, creationTimestamp, deletionTimestamp, ownerReferences } = record(object['metadata']);
-  const kept = Object.entries(record(annotations)).filter(([key]) => isKept(key));
+  const kept = Object.entries(record(annotations)).filter(([key]) => !NOT_KEPT.has(key) && isKept(key));
   const owner = list(ownerReferences).find(({ controller }) => controller === true) ?? list(ownerReferences)[0];
   return {
     name,

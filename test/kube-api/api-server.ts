@@ -127,6 +127,10 @@ export class ApiServer {
     return undefined;
   }
 
+  all(kind: string): Stored[] {
+    return [...this.#collections].filter(([collection]) => collection.endsWith(`/${pluralOf(kind)}`)).flatMap(([, objects]) => [...objects.values()]);
+  }
+
   put(object: Unstored): void {
     const { name, namespace } = object.metadata as unknown as Stored['metadata'];
     const collection = `${object.apiVersion}/${pluralOf(object.kind)}`;
@@ -274,7 +278,7 @@ export class ApiServer {
     if (method !== 'POST' && known === undefined) throw new Failure(404, 'NotFound');
     const { resourceVersion } = given.metadata;
     if (resourceVersion !== undefined && resourceVersion !== known?.metadata.resourceVersion) throw new Failure(409, 'Conflict', 'the object has been modified');
-    if (method === 'PATCH' && given.metadata?.['uid'] !== undefined && given.metadata['uid'] !== known?.metadata['uid']) throw new Failure(409, 'Conflict', 'the UID in the precondition is that of another object');
+    if (method === 'PATCH' && given.metadata?.['uid'] !== undefined && given.metadata['uid'] !== known?.metadata['uid']) throw new Failure(422, 'Invalid', 'metadata.uid: field is immutable');
     const merged = merge(method, target.part, known, given);
     // As the real one: a change that changes nothing is none.
     if (known !== undefined && isDeepStrictEqual(known, merged)) return known;
