@@ -1,4 +1,4 @@
-/** `orlop control`: the CA that the agents of several nodes share. */
+/** `orlop control`: the CA that the agents of several nodes share, and what is said of a cluster's objects. */
 import { isIP } from 'node:net';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
@@ -23,6 +23,7 @@ interface Flags {
   replica: string;
   agents: string[];
   audience: string;
+  webhookPort: number;
   listen: { address: string; port: number };
   name: string[];
   caCert?: string;
@@ -40,7 +41,7 @@ interface Flags {
 
 export function controlCommand(): Command {
   return new Command('control')
-    .description('the CA of a mesh of several nodes')
+    .description('the CA of a mesh of several nodes; in a cluster also the webhook and the status of objects')
     .addCommand(runCommand(), { isDefault: true })
     .addCommand(statusCommand())
     .addCommand(rotateCommand())
@@ -58,6 +59,7 @@ function runCommand(): Command {
     .option('--agents <namespace/name...>', 'service accounts whose tokens are those of nodes', ['orlop-system/orlop-agent'])
     .option('--audience <name>', 'that agents\' tokens must be for', 'istio-ca')
     .option('--listen <address:port>', 'where agents ask for certificates', listen, { address: '0.0.0.0', port: 15_012 })
+    .option('--webhook-port <port>', 'where API servers ask before they store objects, at the address of --listen', port, 15_017)
     .option('--name <dns...>', 'DNS names of this server', ['orlop-control.orlop-system.svc'])
     .option('--ca-cert <file>', 'CA certificate and those above it, PEM (tls.crt of cert-manager); reloaded when it changes')
     .option('--ca-key <file>', 'its private key (tls.key)')
@@ -132,9 +134,9 @@ function usageProblem({ nodeTokens, caCert, caKey, caRoot }: Flags, config: Conf
   return caRoot !== undefined && caCert === undefined ? '--ca-root goes with --ca-cert and --ca-key' : undefined;
 }
 
-function nodesOf({ nodeTokens, namespace, replica, agents, audience }: Flags, config: ConfigPlace): ControlOptions['nodes'] {
+function nodesOf({ nodeTokens, namespace, replica, agents, audience, listen: { address }, webhookPort }: Flags, config: ConfigPlace): ControlOptions['nodes'] {
   if (nodeTokens !== undefined || 'directory' in config) return { tokens: nodeTokens ?? '' };
-  return { place: config, namespace, identity: replica, agents, audience };
+  return { place: config, namespace, identity: replica, agents, audience, webhook: { address, port: webhookPort } };
 }
 
 function keysOf({ nodeTokens, caCert, caKey, caRoot, caStoreFd }: Flags, config: ConfigPlace): CaKeys {

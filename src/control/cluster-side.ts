@@ -1,16 +1,32 @@
-/** What the control plane has of a cluster besides its configuration: nodes known by their agents' tokens, a Secret for its keys, a Lease, and published roots. */
+/**
+ * What the control plane has of a cluster besides its configuration: nodes known by their agents' tokens, a Secret for its keys, a Lease, published roots,
+ * and what it says of objects before they are stored (a webhook) and after (their status).
+ */
 import { systemClock } from '../core/clock.ts';
 import type { Logger } from '../core/log.ts';
 import { systemRandom } from '../core/random.ts';
 import type { ApiClient } from '../kube/api-client.ts';
 import { connect } from '../kube/open-config.ts';
 import type { ClusterPlace } from '../kube/open-config.ts';
+import type { Watch } from '../core/watch.ts';
+import { ApiSource } from '../kube/api-source.ts';
+import type { ConfigSource } from '../kube/config-source.ts';
+import { admit } from '../mesh/admission.ts';
+import { caBundle } from './ca-bundle.ts';
+import { istioStatuses } from './istio-statuses.ts';
+import type { LeaderLoop } from './leader-loop.ts';
 import { Leadership } from './leadership.ts';
 import type { NodeAuthenticator } from './node-authenticator.ts';
 import type { NodeIdentities } from './node-identities.ts';
-import { PublishedRoots } from './published-roots.ts';
+import { publishedRoots } from './published-roots.ts';
+import type { Listen } from './ca-server.ts';
 import { SecretStore } from './secret-store.ts';
+import type { ServerCertificate } from './server-certificate.ts';
+import { StatusWriter } from './status-writer.ts';
+import type { StatusWish, WriteOutcome } from './status-writer.ts';
 import { TokenReview } from './token-review.ts';
+import { Webhook } from './webhook.ts';
+import type { ReviewOutcome } from './webhook.ts';
 
 export interface ClusterOptions {
   readonly place: ClusterPlace;
@@ -21,11 +37,21 @@ export interface ClusterOptions {
   /** `namespace/name` of the agents' service accounts. */
   readonly agents: readonly string[];
   readonly audience: string;
+  /** Where API servers ask before they store objects. */
+  readonly webhook: Listen;
+}
+
+/** As the metrics have it. */
+export interface ClusterCounts {
+  readonly leads: boolean;
+  readonly reviews: Readonly<Record<ReviewOutcome, number>>;
+  readonly statuses: Readonly<Record<WriteOutcome, number>>;
 }
 
 const LEASE = 'orlop-control';
 const SECRET = 'orlop-ca';
 const ROOTS = 'orlop-ca-roots';
+const WEBHOOK = 'orlop-control';
 
 export class ClusterSide {
   readonly authenticator: NodeAuthenticator;
@@ -34,7 +60,9 @@ export class ClusterSide {
   readonly #options: ClusterOptions;
   readonly #leadership: Leadership;
   readonly #log: Logger;
-  #roots: PublishedRoots | undefined;
+  #loops: readonly LeaderLoop[] = [];
+  #writer: StatusWriter | undefined;
+  #webhook: Webhook | undefined;
 
   private constructor(client: ApiClient, options: ClusterOptions, identities: NodeIdentities, log: Logger) {
     const { namespace, identity, agents, audience } = options;
@@ -53,15 +81,46 @@ export class ClusterSide {
     return side;
   }
 
-  /** Agents that start trust what is published. */
-  async publish(roots: () => string): Promise<void> {
-    const { namespace } = this.#options;
-    this.#roots = new PublishedRoots({ client: this.#client, namespace, name: ROOTS, leader: this.#leadership, roots, clock: systemClock, log: this.#log });
-    await this.#roots.start();
+  /** Agents that start, and API servers that ask, trust what is published. */
+  async publish(roots: Watch<string>): Promise<void> {
+    const options = { client: this.#client, leader: this.#leadership, roots: () => roots.get(), clock: systemClock, log: this.#log };
+    this.#loops = [publishedRoots({ ...options, namespace: this.#options.namespace, name: ROOTS }), caBundle({ ...options, name: WEBHOOK })];
+    roots.follow(() => {
+      for (const loop of this.#loops) void loop.soon();
+    });
+    await Promise.all(this.#loops.map((loop) => loop.start()));
+  }
+
+  /** Say what is to be said of the objects of `config`: when they are about to be stored, and in their status. */
+  async speak(config: ConfigSource, certificate: ServerCertificate): Promise<void> {
+    this.#webhook = await Webhook.serve({ judge: (object, stored) => admit(object, stored, config.snapshot.get()), certificate, log: this.#log }, this.#options.webhook);
+    this.#log.info({ address: this.#options.webhook.address, port: this.#webhook.port }, 'objects are judged here before they are stored');
+    if (!(config instanceof ApiSource)) return;
+    const wishes = (): StatusWish[] => {
+      const snapshot = config.snapshot.get();
+      return snapshot === undefined ? [] : istioStatuses(snapshot, config.stored());
+    };
+    const writer = new StatusWriter({ client: this.#client, leader: this.#leadership, wishes, find: (name) => config.find(name), clock: systemClock, random: systemRandom, log: this.#log });
+    config.snapshot.follow(() => writer.changed());
+    config.touched.follow((name) => {
+      if (name !== undefined) writer.touched(name);
+    });
+    writer.start();
+    this.#writer = writer;
+  }
+
+  counts(): ClusterCounts {
+    return {
+      leads: this.#leadership.leads,
+      reviews: this.#webhook?.counts ?? { allowed: 0, refused: 0, failed: 0 },
+      statuses: this.#writer?.counts ?? { written: 0, conflict: 0, failed: 0 },
+    };
   }
 
   async close(): Promise<void> {
-    this.#roots?.close();
+    for (const loop of this.#loops) loop.close();
+    this.#writer?.close();
+    await this.#webhook?.close();
     await this.#leadership.close();
     this.#client.close();
   }

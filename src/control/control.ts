@@ -1,5 +1,6 @@
 /**
- * The composition of the cluster side: configuration → who is on which node; the CA behind gRPC; readiness, metrics and admin beside it.
+ * The composition of the cluster side: configuration → who is on which node; the CA behind gRPC; what is said of objects; readiness, metrics and admin
+ * beside it.
  */
 import { mkdirSync } from 'node:fs';
 import type { Server as HttpServer } from 'node:http';
@@ -22,6 +23,8 @@ import type { ConfigSource } from '../kube/config-source.ts';
 import { openConfig } from '../kube/open-config.ts';
 import type { ConfigPlace } from '../kube/open-config.ts';
 import { CaMetrics } from '../telemetry/ca-metrics.ts';
+import type { CaCounts } from '../telemetry/ca-metrics.ts';
+import { ControlMetrics } from '../telemetry/control-metrics.ts';
 import { json, serveOnPort, serveOnSocket } from '../telemetry/http-endpoints.ts';
 import type { Reply, Routes } from '../telemetry/http-endpoints.ts';
 import { serveCa } from './ca-server.ts';
@@ -148,11 +151,12 @@ export class Control {
       if (changed !== undefined) this.#identities.apply(changed);
     });
     if (rootsOut !== undefined) writeRoots(rootsOut, this.#ca.roots, this.#log);
-    await this.#cluster?.publish(() => this.#ca.roots.get());
+    await this.#cluster?.publish(this.#ca.roots);
     await this.#certificate.renew();
     const { server, port } = await serveCa(this.#service, this.#certificate, listen);
     this.#server = server;
     this.#port = port;
+    await this.#cluster?.speak(this.#config, this.#certificate);
     const routes = this.#routes();
     mkdirSync(runDirectory, { recursive: true, mode: 0o700 });
     this.#httpServers.push(
@@ -163,7 +167,9 @@ export class Control {
   }
 
   #routes(): Routes {
-    const metrics = new CaMetrics(() => ({ ...this.#ca.counts(), refused: this.#service.refused }));
+    const ca = (): CaCounts => ({ ...this.#ca.counts(), refused: this.#service.refused });
+    const cluster = this.#cluster;
+    const metrics = cluster === undefined ? new CaMetrics(ca) : new ControlMetrics(ca, () => cluster.counts());
     return {
       '/healthz/ready': () => (this.#stopping ? { status: 503, body: 'not ready: the control plane is ending\n' } : { body: this.#config.stale === undefined ? 'ready\n' : `ready, but degraded: ${this.#config.stale}\n` }),
       '/metrics': async () => ({ type: metrics.contentType, body: await metrics.render() }),

@@ -8,6 +8,11 @@ import type { Random } from '../core/random.ts';
 import { ApiError } from '../kube/api-client.ts';
 import type { ApiClient, ApiObject } from '../kube/api-client.ts';
 
+/** The one of the replicas that changes what all of them share. */
+export interface Leader {
+  readonly leads: boolean;
+}
+
 export interface LeadershipOptions {
   readonly client: ApiClient;
   readonly namespace: string;
@@ -32,7 +37,7 @@ interface LeaseSpec {
   readonly leaseTransitions?: number;
 }
 
-export class Leadership {
+export class Leadership implements Leader {
   readonly #options: LeadershipOptions;
   #renewedMs = -Infinity;
   /** Another's lease as it was last seen changed. */

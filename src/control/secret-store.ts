@@ -4,11 +4,7 @@ import { StoreConflict } from '../certs/ca-state.ts';
 import { CA_STATE_BYTES_MAX } from '../core/limits.ts';
 import { ApiError } from '../kube/api-client.ts';
 import type { ApiClient, ApiObject } from '../kube/api-client.ts';
-
-/** The one of the replicas that changes it. */
-export interface Leader {
-  readonly leads: boolean;
-}
+import type { Leader } from './leadership.ts';
 
 const KEY = 'state.json';
 

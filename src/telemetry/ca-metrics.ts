@@ -15,12 +15,12 @@ export class CaMetrics {
   readonly #registry = new Registry();
 
   constructor(counts: () => CaCounts) {
-    this.#gauge('orlop_ca_root_expiry_timestamp_seconds', 'When the root that signs expires, in seconds since the epoch', () => counts().rootNotAfterMs / 1000);
-    this.#gauge('orlop_ca_intermediate_expiry_timestamp_seconds', 'When the certificate that signs leaves expires, in seconds since the epoch', () => counts().intermediateNotAfterMs / 1000);
-    this.#gauge('orlop_ca_trusted_roots', 'Roots that are trusted; more than one while the root is being changed', () => counts().trustedRoots);
-    this.#counter('orlop_ca_certificates_issued_total', 'Certificates signed', [], () => [[{}, counts().issued]]);
-    this.#counter('orlop_ca_requests_refused_total', 'Requests refused, by reason', ['reason'], () => Object.entries(counts().refused).map(([reason, count]) => [{ reason }, count]));
-    this.#counter('orlop_ca_rotations_total', 'Changes of the certificate that signs, by kind', ['kind'], () => Object.entries(counts().rotations).map(([kind, count]) => [{ kind }, count]));
+    this.gauge('orlop_ca_root_expiry_timestamp_seconds', 'When the root that signs expires, in seconds since the epoch', () => counts().rootNotAfterMs / 1000);
+    this.gauge('orlop_ca_intermediate_expiry_timestamp_seconds', 'When the certificate that signs leaves expires, in seconds since the epoch', () => counts().intermediateNotAfterMs / 1000);
+    this.gauge('orlop_ca_trusted_roots', 'Roots that are trusted; more than one while the root is being changed', () => counts().trustedRoots);
+    this.counter('orlop_ca_certificates_issued_total', 'Certificates signed', [], () => [[{}, counts().issued]]);
+    this.counter('orlop_ca_requests_refused_total', 'Requests refused, by reason', ['reason'], () => Object.entries(counts().refused).map(([reason, count]) => [{ reason }, count]));
+    this.counter('orlop_ca_rotations_total', 'Changes of the certificate that signs, by kind', ['kind'], () => Object.entries(counts().rotations).map(([kind, count]) => [{ kind }, count]));
   }
 
   get contentType(): string {
@@ -31,11 +31,11 @@ export class CaMetrics {
     return this.#registry.metrics();
   }
 
-  #gauge(name: string, help: string, value: () => number): void {
+  protected gauge(name: string, help: string, value: () => number): void {
     this.#registry.registerMetric(new Gauge({ name, help, registers: [], collect() { this.set(value()); } }));
   }
 
-  #counter(name: string, help: string, labelNames: string[], values: () => readonly (readonly [labels: Record<string, string>, count: number])[]): void {
+  protected counter(name: string, help: string, labelNames: string[], values: () => readonly (readonly [labels: Record<string, string>, count: number])[]): void {
     const collect = function collect(this: Counter): void {
       this.reset();
       for (const [labels, count] of values()) this.inc(labels, count);

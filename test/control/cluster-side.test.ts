@@ -6,7 +6,7 @@ import { createLogger } from '../../src/core/log.ts';
 import { seededRandom } from '../../src/core/random.ts';
 import { Leadership } from '../../src/control/leadership.ts';
 import { NodeIdentities } from '../../src/control/node-identities.ts';
-import { PublishedRoots } from '../../src/control/published-roots.ts';
+import { publishedRoots } from '../../src/control/published-roots.ts';
 import { SecretStore } from '../../src/control/secret-store.ts';
 import { TokenReview } from '../../src/control/token-review.ts';
 import { buildSnapshot } from '../../src/mesh/build.ts';
@@ -192,7 +192,7 @@ describe('published roots', () => {
     const leader = { leads: false };
     const clock = new FakeClock();
     let roots = 'one';
-    const published = new PublishedRoots({ client: server.client(), namespace: 'orlop-system', name: 'orlop-ca-roots', leader, roots: () => roots, clock, log });
+    const published = publishedRoots({ client: server.client(), namespace: 'orlop-system', name: 'orlop-ca-roots', leader, roots: () => roots, clock, log });
     closing.push(() => published.close());
     const present = (): unknown => server.get('ConfigMap', 'orlop-ca-roots', 'orlop-system')?.['data'];
     await published.start();

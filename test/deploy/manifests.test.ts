@@ -5,10 +5,13 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { parse, parseAllDocuments } from 'yaml';
 import { MemoryCaStore } from '../../src/certs/ca-state.ts';
 import { openOwnCa } from '../../src/certs/own-ca.ts';
+import { caBundle } from '../../src/control/ca-bundle.ts';
+import { istioStatuses } from '../../src/control/istio-statuses.ts';
 import { Leadership } from '../../src/control/leadership.ts';
 import { NodeIdentities } from '../../src/control/node-identities.ts';
-import { PublishedRoots } from '../../src/control/published-roots.ts';
+import { publishedRoots } from '../../src/control/published-roots.ts';
 import { SecretStore } from '../../src/control/secret-store.ts';
+import { StatusWriter } from '../../src/control/status-writer.ts';
 import { TokenReview } from '../../src/control/token-review.ts';
 import { agentCommand } from '../../src/cli/agent.ts';
 import { controlCommand } from '../../src/cli/control.ts';
@@ -16,7 +19,9 @@ import { FakeClock, systemClock } from '../../src/core/clock.ts';
 import { createLogger } from '../../src/core/log.ts';
 import { seededRandom, systemRandom } from '../../src/core/random.ts';
 import { ApiSource } from '../../src/kube/api-source.ts';
+import { PodStatusWriter } from '../../src/kube/pod-status.ts';
 import { bareKind, CONTROL_KINDS, MESH_KINDS } from '../../src/kube/resources.ts';
+import type { Snapshot } from '../../src/mesh/snapshot.ts';
 import { ApiServer } from '../kube-api/api-server.ts';
 
 const DEPLOY = join(import.meta.dirname, '../../deploy');
@@ -84,7 +89,9 @@ function needsOf(requests: readonly string[]): string[] {
     // Asking what there is needs no right of one's own.
     if (rest === undefined) return [];
     const parts = rest.split('/');
-    const [resource = '', named] = parts[0] === 'namespaces' && parts.length > 2 ? parts.slice(2) : parts;
+    const [resource = '', named, part] = parts[0] === 'namespaces' && parts.length > 2 ? parts.slice(2) : parts;
+    // Statuses are those of any object.
+    if (part !== undefined) return [`${method.toLowerCase()} ${group}/${resource}/${part}`];
     const selected = /^metadata\.name=(.+)$/.exec(url.searchParams.get('fieldSelector') ?? '')?.[1];
     const name = named ?? selected;
     const verbs: Readonly<Record<string, string>> = { POST: 'create', PUT: 'update', GET: url.searchParams.has('watch') ? 'watch' : named === undefined ? 'list' : 'get' };
@@ -156,13 +163,36 @@ describe('the rights', () => {
     source.close();
   }
 
-  it('of the agent are what following a cluster takes', async () => {
+  it('of the agent are what following a cluster takes, and telling pods of its node how they are', async () => {
     await readEverything('n');
+    server.put({ apiVersion: 'v1', kind: 'Pod', metadata: { name: 'web', namespace: 'shop', uid: 'u' }, spec: { nodeName: 'n' } });
+    const statuses = new PodStatusWriter({ client: server.client(), node: 'n', clock: systemClock, random: systemRandom, log });
+    statuses.set(new Map([['shop/web', { uid: 'u', annotation: 'x', eventAfter: () => ({ type: 'Normal', reason: 'Enrolled', message: 'x' }) }]]));
+    await statuses.close(10_000);
+    expect(server.all('Event')).toHaveLength(1);
     expect(rightsOf('orlop-agent')).toEqual(needsOf(server.requests));
   });
 
-  it('of the control plane are that, and what its keys, its lease and its roots take', async () => {
+  /** An object of every kind of Istio's gets a status, and the webhook its roots. */
+  async function speakOfEverything(): Promise<void> {
+    const leader = { leads: true };
+    for (const [kind, [apiVersion = '']] of CONTROL_KINDS) server.put({ apiVersion, kind: bareKind(kind), metadata: { name: 'one', namespace: 'shop' }, spec: {} });
+    server.put({ apiVersion: 'admissionregistration.k8s.io/v1', kind: 'ValidatingWebhookConfiguration', metadata: { name: 'orlop-control' }, webhooks: [{ name: 'one' }] });
+    const source = await ApiSource.open({ client: server.client(), node: undefined, savedPath: undefined, clock: systemClock, random: systemRandom, log });
+    const wishes = istioStatuses(source.snapshot.get() as Snapshot, source.stored());
+    const writer = new StatusWriter({ client: server.client(), leader, wishes: () => wishes, find: (name) => source.find(name), clock: systemClock, random: systemRandom, log });
+    writer.start();
+    await expect.poll(() => writer.counts.written).toBe(wishes.length);
+    writer.close();
+    source.close();
+    const bundle = caBundle({ client: server.client(), name: 'orlop-control', leader, roots: () => 'roots', clock: systemClock, log });
+    await bundle.start();
+    bundle.close();
+  }
+
+  it('of the control plane are that, what its keys, its lease and its roots take, and what it says of objects', async () => {
     await readEverything(undefined);
+    await speakOfEverything();
     const client = server.client();
     const clock = new FakeClock();
     const state = await openOwnCa(new MemoryCaStore(), { trustDomain: 'cluster.local', lifetimes: { leafMs: 60_000, intermediateMs: 600_000, rootMs: 6_000_000 }, nowMs: clock.wallMs() });
@@ -174,7 +204,7 @@ describe('the rights', () => {
     await leadership.start();
     await leadership.close();
     let roots = 'one';
-    const published = new PublishedRoots({ client, namespace: NAMESPACE, name: 'orlop-ca-roots', leader: { leads: true }, roots: () => roots, clock, log });
+    const published = publishedRoots({ client, namespace: NAMESPACE, name: 'orlop-ca-roots', leader: { leads: true }, roots: () => roots, clock, log });
     await published.start();
     roots = 'two';
     await published.start();

@@ -7,7 +7,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { Authority } from '../../src/certs/authority.ts';
 import { Leadership } from '../../src/control/leadership.ts';
 import { NodeIdentities } from '../../src/control/node-identities.ts';
-import { PublishedRoots } from '../../src/control/published-roots.ts';
+import { publishedRoots } from '../../src/control/published-roots.ts';
 import { SecretStore } from '../../src/control/secret-store.ts';
 import { TokenReview } from '../../src/control/token-review.ts';
 import { systemClock } from '../../src/core/clock.ts';
@@ -127,7 +127,7 @@ describe('on a real API server', () => {
     const [leader, follower] = one.leadership.leads ? [one, other] : [other, one];
     await leader.ca.rotate('root');
     await expect.poll(() => follower.ca.roots.get(), { timeout: 15_000 }).toBe(leader.ca.roots.get());
-    const published = new PublishedRoots({ client: leader.client, namespace: NAMESPACE, name: 'orlop-ca-roots', leader: leader.leadership, roots: () => leader.ca.roots.get(), clock: systemClock, log });
+    const published = publishedRoots({ client: leader.client, namespace: NAMESPACE, name: 'orlop-ca-roots', leader: leader.leadership, roots: () => leader.ca.roots.get(), clock: systemClock, log });
     closing.push(() => published.close());
     await published.start();
     expect(await cluster.kubectl(['get', 'configmap', '-n', NAMESPACE, 'orlop-ca-roots', '-o', 'jsonpath={.data.root-cert\\.pem}'])).toBe(leader.ca.roots.get());

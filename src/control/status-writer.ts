@@ -1,0 +1,210 @@
+/**
+ * Writes the status of objects: by the replica that leads, and only where it is not yet what it should be. Each write names the version of the object
+ * that it was made for, so that nothing that another has written meanwhile is undone; what others say in a status stays.
+ */
+import { isDeepStrictEqual } from 'node:util';
+import { setImmediate as turn } from 'node:timers/promises';
+import type { Clock, Timer } from '../core/clock.ts';
+import { STATUS_WRITES_BURST, STATUS_WRITES_PER_SECOND } from '../core/limits.ts';
+import type { Logger } from '../core/log.ts';
+import type { Random } from '../core/random.ts';
+import { Rate } from '../core/rate.ts';
+import { ApiError } from '../kube/api-client.ts';
+import type { ApiClient, ApiObject } from '../kube/api-client.ts';
+import { Backoff } from '../kube/backoff.ts';
+import type { StoredName, StoredObject } from '../kube/stored-object.ts';
+import { LeaderLoop } from './leader-loop.ts';
+import type { Leader } from './leadership.ts';
+
+/** What the status of an object should be. */
+export interface StatusWish extends StoredName {
+  /** Plain data that everything follows from: a wish that says the same as the one before is the same. */
+  readonly says: unknown;
+  /** The parts of the status to be written, given what it is now; `now` is a time of RFC 3339. */
+  readonly status: (current: ApiObject, now: string) => ApiObject;
+}
+
+export interface StatusWriterOptions {
+  readonly client: ApiClient;
+  readonly leader: Leader;
+  /** All that is wished for at present; asked for only by the replica that leads. */
+  readonly wishes: () => readonly StatusWish[];
+  /** An object as it is known now. */
+  readonly find: (name: StoredName) => StoredObject | undefined;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log: Logger;
+}
+
+/** How writes ended, as the metrics have it. */
+export type WriteOutcome = 'written' | 'conflict' | 'failed';
+
+/** Who wrote it, in metadata.managedFields. */
+const FIELD_MANAGER = 'orlop-control';
+/** An object is not written again sooner, and ever later when it has to be written again and again: somebody else may be writing the opposite. */
+const OBJECT_BACKOFF = { firstMs: 100, mostMs: 60_000 };
+/** After so long without a write, an object is written at once again. */
+const QUIET_MS = 120_000;
+/** Making wishes takes a fifth of the time at most. */
+const REST_PER_LOOK = 4;
+const LOOK_EVERY_MS = 200;
+/** Objects that are compared before others get a turn. */
+const BATCH = 100;
+const CONFLICT = 409;
+const NOT_FOUND = 404;
+
+/** One wish, and how far it has come. */
+interface Pending {
+  readonly wish: StatusWish;
+  readonly backoff: Backoff;
+  /** To be looked at, since it or its object has changed. */
+  isDue: boolean;
+  notBeforeMs: number;
+  writtenMs: number;
+}
+
+export class StatusWriter {
+  readonly counts: Record<WriteOutcome, number> = { written: 0, conflict: 0, failed: 0 };
+  readonly #options: StatusWriterOptions;
+  readonly #loop: LeaderLoop;
+  readonly #rate: Rate;
+  #pending = new Map<string, Pending>();
+  /** The wishes may be others than those known. */
+  #isStale = true;
+  #lookAfterMs = -Infinity;
+  #timer: Timer | undefined;
+  #closed = false;
+
+  constructor(options: StatusWriterOptions) {
+    const { leader, clock, log } = options;
+    this.#options = options;
+    this.#rate = new Rate(clock, { perSecond: STATUS_WRITES_PER_SECOND, burst: STATUS_WRITES_BURST });
+    this.#loop = new LeaderLoop({ leader, clock, log, step: async () => this.#step(), failed: 'not everything that is to be said of objects in their status could be written; it is tried again' });
+  }
+
+  start(): void {
+    void this.#loop.soon();
+  }
+
+  /** What is wished for may have changed. */
+  changed(): void {
+    this.#isStale = true;
+    void this.#loop.soon();
+  }
+
+  /** An object has changed, if only its status. */
+  touched(name: StoredName): void {
+    const pending = this.#pending.get(keyOf(name));
+    if (pending === undefined || pending.isDue) return;
+    pending.isDue = true;
+    void this.#loop.soon();
+  }
+
+  close(): void {
+    this.#closed = true;
+    this.#loop.close();
+    this.#timer?.cancel();
+  }
+
+  get #mayWrite(): boolean {
+    return this.#options.leader.leads && !this.#closed;
+  }
+
+  /** Until nothing is left that can be written now. Rejects with the last failure, when everything else has been tried. */
+  async #step(): Promise<void> {
+    const { clock } = this.#options;
+    let failure: unknown;
+    while (this.#mayWrite) {
+      this.#look();
+      const ready = [...this.#pending.values()].filter(({ isDue, notBeforeMs }) => isDue && notBeforeMs <= clock.nowMs());
+      if (ready.length === 0) break;
+      for (const [i, pending] of ready.entries()) {
+        if (!this.#mayWrite) return;
+        if (i % BATCH === BATCH - 1) await turn();
+        await this.#attempt(pending).catch((error: unknown) => {
+          failure = error;
+        });
+      }
+    }
+    this.#wakeWhenReady();
+    if (failure !== undefined) throw failure;
+  }
+
+  /** For what has to rest. */
+  #wakeWhenReady(): void {
+    const { clock } = this.#options;
+    const times = [...this.#pending.values()].filter(({ isDue }) => isDue).map(({ notBeforeMs }) => notBeforeMs);
+    if (this.#isStale) times.push(this.#lookAfterMs);
+    this.#timer?.cancel();
+    if (times.length === 0 || this.#closed) return;
+    this.#timer = clock.after(Math.max(0, Math.min(...times) - clock.nowMs()), () => {
+      void this.#loop.soon();
+    });
+  }
+
+  #look(): void {
+    const { clock, wishes, random } = this.#options;
+    const sinceMs = clock.nowMs();
+    if (!this.#isStale || sinceMs < this.#lookAfterMs) return;
+    this.#isStale = false;
+    const known = this.#pending;
+    this.#pending = new Map(wishes().map((wish) => {
+      const before = known.get(keyOf(wish));
+      if (before !== undefined && isDeepStrictEqual(before.wish.says, wish.says)) return [keyOf(wish), before];
+      return [keyOf(wish), { backoff: new Backoff(OBJECT_BACKOFF, random), notBeforeMs: -Infinity, writtenMs: -Infinity, ...before, wish, isDue: true }];
+    }));
+    const tookMs = clock.nowMs() - sinceMs;
+    this.#lookAfterMs = clock.nowMs() + Math.max(LOOK_EVERY_MS, tookMs * REST_PER_LOOK);
+  }
+
+  async #attempt(pending: Pending): Promise<void> {
+    const { client, find, clock } = this.#options;
+    // What happens from here on makes it due again.
+    pending.isDue = false;
+    const object = find(pending.wish);
+    if (object === undefined) return;
+    const status = pending.wish.status(object.status, new Date(clock.wallMs()).toISOString().replace(/\.\d+Z$/, 'Z'));
+    if (Object.entries(status).every(([part, value]) => isDeepStrictEqual(object.status[part], value))) return;
+    await this.#turnToWrite();
+    if (!this.#mayWrite) {
+      pending.isDue = true;
+      return;
+    }
+    try {
+      await client.send(`${object.path}/status`, { method: 'PATCH', query: { fieldManager: FIELD_MANAGER }, body: { metadata: { resourceVersion: object.version }, status } });
+      this.counts.written += 1;
+    } catch (error) {
+      this.#failed(pending, error);
+    } finally {
+      this.#rest(pending);
+    }
+  }
+
+  /** What another was faster to change is soon known here, too. */
+  #failed(pending: Pending, error: unknown): void {
+    const status = error instanceof ApiError ? error.status : undefined;
+    if (status === NOT_FOUND) return;
+    pending.isDue = true;
+    this.counts[status === CONFLICT ? 'conflict' : 'failed'] += 1;
+    if (status !== CONFLICT) throw error;
+  }
+
+  #rest(pending: Pending): void {
+    const nowMs = this.#options.clock.nowMs();
+    if (nowMs - pending.writtenMs > QUIET_MS) pending.backoff.reset();
+    pending.writtenMs = nowMs;
+    pending.notBeforeMs = nowMs + pending.backoff.nextMs();
+  }
+
+  async #turnToWrite(): Promise<void> {
+    while (!this.#rate.take() && this.#mayWrite) {
+      await new Promise<void>((resolve) => {
+        this.#options.clock.after(this.#rate.waitMs, resolve);
+      });
+    }
+  }
+}
+
+function keyOf({ collection, name }: StoredName): string {
+  return `${collection} ${name}`;
+}
