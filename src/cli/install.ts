@@ -6,6 +6,7 @@ import { readDefinitions, readKustomization } from '../install/kustomization.ts'
 import type { Manifest } from '../install/manifest.ts';
 import { preflight } from '../install/preflight.ts';
 import { readRecord } from '../install/record.ts';
+import { StuckError } from '../install/rollout.ts';
 import { onCluster, withClusterFlags } from './cluster-flags.ts';
 import type { ClusterFlags } from './cluster-flags.ts';
 import { InstallScreen } from './install-screen.ts';
@@ -72,16 +73,25 @@ async function run(objects: ClusterObjects, flags: Flags, manifests: readonly Ma
   if (!isWellEnough && !dryRun) throw new Error('nothing was changed');
   screen.title(`\n${dryRun ? 'this would become of' : 'objects of'} ${namespaceOf(manifests)} on ${objects.client.address}`);
   let changed = 0;
-  await install(objects, {
+  await withAdvice(async () => install(objects, {
     manifests, definitions, dryRun, force,
     rollout: wait && !dryRun ? { timeoutMs, onProgress: (text) => { screen.progress(text); } } : undefined,
     onOutcome: (outcome) => {
       if (outcome.action !== 'unchanged' && outcome.action !== 'left') changed += 1;
       screen.outcome(outcome, dryRun);
     },
-  });
+  }));
   screen.line(summary(changed, { dryRun, wait }));
   if (!isWellEnough) process.exitCode = 1;
+}
+
+async function withAdvice(action: () => Promise<void>): Promise<void> {
+  try {
+    await action();
+  } catch (error) {
+    if (!(error instanceof StuckError)) throw error;
+    throw new Error(`${error.message}\nit stops here, and pods that were not reached keep what they run; see what keeps these, or go back with: orlop upgrade --rollback`, { cause: error });
+  }
 }
 
 function summary(changed: number, { dryRun, wait }: { readonly dryRun: boolean; readonly wait: boolean }): string {

@@ -38,11 +38,11 @@ export class ClusterObjects {
     return (await this.client.send(path, { method: 'PATCH', query, body: object, contentType: 'application/apply-patch+yaml' })) as Manifest;
   }
 
-  /** False when it was not there. What it owns goes before it (`foreground`), so that whoever waits for it waits for all. */
+  /** False when it was not there. What it owns goes after it. */
   async remove(object: Manifest, { uid = object.metadata.uid }: { uid?: string | undefined } = {}): Promise<boolean> {
     const path = await this.#path(object);
     if (path === undefined) return false;
-    const body = { kind: 'DeleteOptions', apiVersion: 'v1', propagationPolicy: 'Foreground', ...(uid !== undefined && { preconditions: { uid } }) };
+    const body = { kind: 'DeleteOptions', apiVersion: 'v1', propagationPolicy: 'Background', ...(uid !== undefined && { preconditions: { uid } }) };
     return (await unlessMissing(this.client.send(path, { method: 'DELETE', body }))) !== undefined;
   }
 

@@ -30,6 +30,9 @@ interface Standing {
   readonly done: boolean;
 }
 
+/** Pods that do not become ready; those that were not reached keep what they run. */
+export class StuckError extends Error {}
+
 /** Resolves when every pod of the workload is of its newest version and ready; rejects with what keeps it when nothing changes any more. */
 export async function untilRolledOut(objects: ClusterObjects, workload: Manifest, { timeoutMs, onProgress }: RolloutOptions): Promise<void> {
   let said = '';
@@ -47,7 +50,7 @@ export async function untilRolledOut(objects: ClusterObjects, workload: Manifest
       said = text;
     }
     if (standing.done) return;
-    if (performance.now() > deadline) throw new Error(`${text}, and nothing has changed for ${timeoutMs / 1000} s`);
+    if (performance.now() > deadline) throw new StuckError(`${text}, and nothing has changed for ${timeoutMs / 1000} s`);
     await sleep(POLL_MS);
   }
 }

@@ -31,6 +31,11 @@ export function cleanNetns(netns: Netns): void {
   removeReturnPath(netns);
 }
 
+/** Rules of ours in the current namespace, in words. */
+export function rulesLeft(): string[] {
+  return inUse().filter((iptables) => iptables.hasOurs).map(({ variant, family }) => `iptables-${variant} rules (IPv${family})`);
+}
+
 /** cleanNetns for each path. A namespace that is gone took with it whatever was in it. */
 export function cleanAll(netnsPaths: readonly string[]): void {
   for (const path of netnsPaths.filter((candidate) => existsSync(candidate))) {

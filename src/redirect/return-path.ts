@@ -107,6 +107,15 @@ export function removeReturnPath(netns: Netns): void {
   });
 }
 
+/** What there is of the return path in the current namespace, in words. */
+export function returnPathLeft(): string[] {
+  const families: Family[] = [4, 6];
+  return families.flatMap((family) => [
+    ...rulePreferences(family).map((preference) => `routing rule ${preference} (IPv${family})`),
+    ...(routeExists(family) ? [`route in table ${ROUTE_TABLE} (IPv${family})`] : []),
+  ]);
+}
+
 function installHere(families: readonly Family[]): void {
   const present = families.flatMap(rulePreferences);
   const wereOn = SYSCTLS.reduce((bits, name, i) => read(name) === '1' ? bits | (1 << i) : bits, 0);

@@ -62,6 +62,11 @@ export class Iptables {
     this.#restore(renderCleanup(this.save()));
   }
 
+  /** Is there anything to clean up? */
+  get hasOurs(): boolean {
+    return renderCleanup(this.save()) !== '';
+  }
+
   /** Remove tables in which nobody has rules or chains. Only the nft variant can; the legacy one keeps a table once used. */
   dropEmptyTables(): void {
     if (this.variant === 'legacy') return;

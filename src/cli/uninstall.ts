@@ -1,0 +1,69 @@
+/** `orlop uninstall`: everything that `orlop install` or `kubectl apply -k deploy/` brought, and nothing else. */
+import { Command } from 'commander';
+import type { ClusterObjects } from '../install/cluster-objects.ts';
+import { namespaceOf } from '../install/install.ts';
+import { readDefinitions, readKustomization } from '../install/kustomization.ts';
+import { readRecord } from '../install/record.ts';
+import { uninstall } from '../install/uninstall.ts';
+import { onCluster, withClusterFlags } from './cluster-flags.ts';
+import type { ClusterFlags } from './cluster-flags.ts';
+import { InstallScreen } from './install-screen.ts';
+import { duration } from './values.ts';
+
+const TIMEOUT_MS = 180_000;
+
+interface Flags extends ClusterFlags {
+  readonly kustomize?: string;
+  readonly namespace?: string;
+  readonly dryRun?: boolean;
+  readonly purge?: boolean;
+  readonly wait: boolean;
+  readonly timeout: number;
+}
+
+export function uninstallCommand(): Command {
+  return withClusterFlags(new Command('uninstall'))
+    .description('take Orlop out of a cluster: agents let their pods go, nodes are looked at, and everything that was installed is removed')
+    .option('-k, --kustomize <dir>', 'the kustomization that was installed, if it was by kubectl')
+    .option('-n, --namespace <name>', 'where it is (default: orlop-system)')
+    .option('--dry-run', 'say what would be removed, and remove nothing')
+    .option('--purge', 'also what others have made of it: VirtualServices and the like, other pods in the namespace')
+    .option('--no-wait', 'do not wait for the agents, and do not look at the nodes')
+    .option('--timeout <duration>', 'how long each step may take', duration, TIMEOUT_MS)
+    .action(async (flags: Flags) => {
+      await onCluster('uninstall', flags, async (objects) => run(objects, flags));
+    });
+}
+
+async function run(objects: ClusterObjects, { kustomize, namespace: wanted, dryRun = false, purge = false, wait, timeout }: Flags): Promise<void> {
+  const screen = new InstallScreen(process.stdout);
+  const files = await readKustomization({ directory: kustomize, namespace: wanted });
+  const namespace = namespaceOf(files);
+  const record = await readRecord(objects, namespace);
+  screen.title(`${dryRun ? 'this would be removed from' : 'removing from'} ${objects.client.address}`);
+  let removed = 0;
+  let unclean = 0;
+  await uninstall(objects, {
+    namespace, manifests: record?.current ?? files, definitions: await readDefinitions(), dryRun, purge,
+    timeoutMs: wait ? timeout : undefined,
+    onOutcome: (outcome) => {
+      if (outcome.action === 'removed') removed += 1;
+      screen.outcome(outcome, false);
+    },
+    onProgress: (text) => {
+      screen.progress(text);
+    },
+    onNode: ({ node, isClean, text }) => {
+      if (!isClean) unclean += 1;
+      screen.findings([{ level: isClean ? 'ok' : 'error', text: `node ${node}: ${text}`, remedy: '' }]);
+    },
+  });
+  screen.line(summary(removed, unclean, dryRun));
+  if (unclean > 0) process.exitCode = 1;
+}
+
+function summary(removed: number, unclean: number, dryRun: boolean): string {
+  if (removed === 0) return '\nthere was nothing to remove';
+  if (dryRun) return `\n${removed} objects would be removed; nothing has been`;
+  return `\n${removed} objects removed${unclean === 0 ? '' : `; ${unclean} node${unclean === 1 ? '' : 's'} may still have something of Orlop's`}`;
+}
