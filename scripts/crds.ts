@@ -26,7 +26,7 @@ function yamlOf(crd: Crd): string {
 }
 
 function kustomization(names: readonly string[]): string {
-  const head = '# For clusters without the definitions of Istio: kubectl apply -k deploy/crds\n# (where Istio\'s own are installed, leave them: those of `orlop install` are only for what is missing)\n';
+  const head = '# For clusters without the definitions of Istio and of the Gateway API: kubectl apply -k deploy/crds\n# (where they are installed, leave them: orlop install adds only what is missing)\n';
   return `# Made by scripts/crds.ts.\n${head}${stringify({ apiVersion: 'kustomize.config.k8s.io/v1beta1', kind: 'Kustomization', resources: names })}`;
 }
 

@@ -3,6 +3,8 @@
  * where the kinds' own definitions are not installed. Fields that no schema names are kept by the API server, so that nothing is lost when
  * the others' definitions come later.
  */
+import { DEFINITIONS } from './crd-kinds.ts';
+import type { Definition } from './crd-kinds.ts';
 import { kindOf } from './parse/istio-schemas.ts';
 import type { Kind } from './parse/istio-schemas.ts';
 import type { Schema } from './parse/schema.ts';
@@ -16,71 +18,24 @@ export interface Crd {
   readonly spec: Plain;
 }
 
-/** What `kubectl get` shows besides name and age. */
-type Columns = Readonly<Record<string, string>>;
-
-interface Definition {
-  readonly kind: string;
-  readonly group: string;
-  readonly plural: string;
-  readonly shortNames: readonly string[];
-  readonly columns: Columns;
-  readonly description: string;
-}
-
 /** Marks a definition as installed by Orlop: what `orlop uninstall` may remove. */
 export const CRD_LABELS: Readonly<Record<string, string>> = { 'app.kubernetes.io/part-of': 'orlop', 'app.kubernetes.io/component': 'crds' };
 
+/** Kubernetes wants it said of every definition in its own groups (github.com/kubernetes/enhancements, KEP 1111). */
+const APPROVED = 'api-approved.kubernetes.io';
+const NOT_APPROVED = 'unapproved, made by Orlop of the fields that it honours, for clusters without the definitions of the Gateway API project';
+
 const ANYTHING: Plain = { 'x-kubernetes-preserve-unknown-fields': true };
-
-const NETWORKING = 'networking.istio.io';
-const SECURITY = 'security.istio.io';
-
-/** Names and short names are those of Istio's definitions, or `kubectl get vs` would change its meaning with who installed them. */
-const DEFINITIONS: readonly Definition[] = [
-  {
-    kind: 'VirtualService', group: NETWORKING, plural: 'virtualservices', shortNames: ['vs'], columns: { Gateways: '.spec.gateways', Hosts: '.spec.hosts' },
-    description: 'Where requests for a host go: by path, header and caller, in shares, with time-outs, retries, faults and copies.',
-  },
-  {
-    kind: 'DestinationRule', group: NETWORKING, plural: 'destinationrules', shortNames: ['dr'], columns: { Host: '.spec.host' },
-    description: 'How the endpoints of a host are used: subsets, balancing, limits of connections, ejection, TLS.',
-  },
-  {
-    kind: 'Gateway', group: NETWORKING, plural: 'gateways', shortNames: ['gw'], columns: {},
-    description: 'Ports on which traffic from outside the mesh is taken in.',
-  },
-  {
-    kind: 'ServiceEntry', group: NETWORKING, plural: 'serviceentries', shortNames: ['se'], columns: { Hosts: '.spec.hosts', Location: '.spec.location', Resolution: '.spec.resolution' },
-    description: 'A host that is no Service of the cluster, as a member of the registry.',
-  },
-  {
-    kind: 'WorkloadEntry', group: NETWORKING, plural: 'workloadentries', shortNames: ['we'], columns: { Address: '.spec.address' },
-    description: 'An endpoint that is no pod.',
-  },
-  {
-    kind: 'PeerAuthentication', group: SECURITY, plural: 'peerauthentications', shortNames: ['pa'], columns: { Mode: '.spec.mtls.mode' },
-    description: 'Whether workloads take plaintext from their callers, or mutual TLS only.',
-  },
-  {
-    kind: 'RequestAuthentication', group: SECURITY, plural: 'requestauthentications', shortNames: ['ra'], columns: {},
-    description: 'Whose tokens workloads accept in requests.',
-  },
-  {
-    kind: 'AuthorizationPolicy', group: SECURITY, plural: 'authorizationpolicies', shortNames: ['ap'], columns: { Action: '.spec.action' },
-    description: 'Who may call workloads, by identity, address, path, token and more.',
-  },
-];
 
 /** Every definition, in the order of the table. */
 export function customResourceDefinitions(): Crd[] {
   return DEFINITIONS.map(definitionOf);
 }
 
-function definitionOf({ kind, group, plural, shortNames, columns, description }: Definition): Crd {
+function definitionOf({ kind, group, versions, plural, shortNames, columns, description }: Definition): Crd {
   const { groups, schema, clusterScoped = false } = kindOf(kind, `${group}/v1`).kind as Kind;
-  const names = { kind, listKind: `${kind}List`, plural, singular: kind.toLowerCase(), shortNames, categories: ['istio-io', `${group.split('.')[0] ?? ''}-istio-io`] };
-  const served = groups.filter((apiVersion) => apiVersion.startsWith(`${group}/`)).map((apiVersion) => apiVersion.slice(group.length + 1));
+  const names = { kind, listKind: `${kind}List`, plural, singular: kind.toLowerCase(), ...(shortNames.length > 0 && { shortNames }), categories: categoriesOf(group) };
+  const served = versions ?? groups.filter((apiVersion) => apiVersion.startsWith(`${group}/`)).map((apiVersion) => apiVersion.slice(group.length + 1));
   const validation = {
     openAPIV3Schema: {
       type: 'object', description,
@@ -98,13 +53,18 @@ function definitionOf({ kind, group, plural, shortNames, columns, description }:
   return {
     apiVersion: 'apiextensions.k8s.io/v1',
     kind: 'CustomResourceDefinition',
-    metadata: { name: `${plural}.${group}`, labels: CRD_LABELS },
+    metadata: { name: `${plural}.${group}`, labels: CRD_LABELS, ...(group.endsWith('.k8s.io') && { annotations: { [APPROVED]: NOT_APPROVED } }) },
     spec: {
       group, names, scope: clusterScoped ? 'Cluster' : 'Namespaced',
       // The newest is what is stored. The schema is the same object in each: YAML writes it once.
       versions: served.map((name, i) => ({ name, served: true, storage: i === 0, schema: validation, subresources: { status: {} }, additionalPrinterColumns })),
     },
   };
+}
+
+/** As with the kinds' own definitions: `kubectl get istio-io,gateway-api -A` shows all there is. */
+function categoriesOf(group: string): string[] {
+  return group.endsWith('.istio.io') ? ['istio-io', `${group.split('.')[0] ?? ''}-istio-io`] : ['gateway-api'];
 }
 
 /** As {@link parseDuration} reads it. */
