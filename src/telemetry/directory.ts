@@ -1,6 +1,8 @@
-/** Who is behind a pod's name or an address, for labels. Built once per snapshot. */
+/** Who is behind a pod's name or an address, for labels. */
 import { formatSpiffeId } from '../core/spiffe.ts';
 import type { Snapshot, Workload } from '../mesh/snapshot.ts';
+import { workloadIndexOf } from '../mesh/workload-index.ts';
+import type { WorkloadIndex } from '../mesh/workload-index.ts';
 
 /** What labels say of one end of an edge. */
 export interface Peer {
@@ -34,24 +36,30 @@ export const UNKNOWN_PEER: Peer = Object.freeze({
 const CLUSTER = 'Kubernetes';
 
 export class WorkloadDirectory {
-  readonly #byId = new Map<string, Peer>();
-  readonly #idByAddress = new Map<string, string>();
+  readonly #workloads: WorkloadIndex | undefined;
+  readonly #trustDomain: string;
+  /** Of those that were asked for: every request asks. */
+  readonly #peers = new Map<string, Peer>();
 
   constructor(snapshot: Snapshot | undefined) {
-    for (const workload of snapshot?.workloads ?? []) {
-      this.#byId.set(workload.id, peerOf(workload, snapshot?.mesh.trustDomain ?? ''));
-      // A pod of the host network shares its node's address with others: the address says nothing about it.
-      if (!workload.hostNetwork) for (const address of workload.addresses) this.#idByAddress.set(address, workload.id);
-    }
+    this.#workloads = snapshot === undefined ? undefined : workloadIndexOf(snapshot);
+    this.#trustDomain = snapshot?.mesh.trustDomain ?? '';
   }
 
   peer(id: string | undefined): Peer {
-    return (id === undefined ? undefined : this.#byId.get(id)) ?? UNKNOWN_PEER;
+    if (id === undefined) return UNKNOWN_PEER;
+    const known = this.#peers.get(id);
+    if (known !== undefined) return known;
+    const workload = this.#workloads?.get(id);
+    if (workload === undefined) return UNKNOWN_PEER;
+    const peer = peerOf(workload, this.#trustDomain);
+    this.#peers.set(id, peer);
+    return peer;
   }
 
   /** `ns/name` of the pod that has this address. */
   idOf(address: string): string | undefined {
-    return this.#idByAddress.get(address);
+    return this.#workloads?.at(address)?.id;
   }
 }
 

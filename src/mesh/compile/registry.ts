@@ -4,6 +4,8 @@ import { qualify } from '../host.ts';
 import type { Resource, ServiceEntrySpec, WorkloadEntrySpec } from '../resources.ts';
 import type { Service, ServicePort, Snapshot, Workload } from '../snapshot.ts';
 import type { ClusterSpec, EndpointSpec, Protocol, ServiceRef } from '../table.ts';
+import { workloadIndexOf } from '../workload-index.ts';
+import type { WorkloadIndex } from '../workload-index.ts';
 import { entryProtocol, serviceProtocol } from './protocol.ts';
 
 export interface RegistryPort {
@@ -50,8 +52,8 @@ export function registryOf(snapshot: Snapshot): readonly RegistryService[] {
 }
 
 function read(snapshot: Snapshot): RegistryService[] {
-  const workloads = new Map(snapshot.workloads.map((workload) => [workload.id, workload]));
-  const services = snapshot.services.map((service) => fromService(service, snapshot, workloads));
+  const workloads = workloadIndexOf(snapshot);
+  const services = snapshot.services.map((service) => kubernetesService(service, snapshot, workloads));
   const known = new Set(services.map(({ host }) => host));
   for (const entry of snapshot.serviceEntries) {
     for (const host of entry.spec.hosts) {
@@ -73,7 +75,26 @@ function registryPort(port: number, protocol: Protocol, addresses: readonly Regi
   return { port, protocol, endpoints: [...byPod.values()], addresses };
 }
 
-function fromService(service: Service, snapshot: Snapshot, workloads: ReadonlyMap<string, Workload>): RegistryService {
+interface Made {
+  readonly pods: readonly (Workload | undefined)[];
+  readonly trustDomain: string;
+  readonly service: RegistryService;
+}
+
+/** What was made of a Service, which stays the same for as long as it, the pods behind it and their trust domain do. */
+const made = new WeakMap<Service, Made>();
+
+function kubernetesService(service: Service, snapshot: Snapshot, workloads: WorkloadIndex): RegistryService {
+  const { trustDomain } = snapshot.mesh;
+  const pods = service.endpoints === undefined ? selected(service, snapshot) : service.endpoints.map(({ workload }) => (workload === undefined ? undefined : workloads.get(workload)));
+  const known = made.get(service);
+  if (known !== undefined && known.trustDomain === trustDomain && known.pods.length === pods.length && pods.every((pod, i) => pod === known.pods[i])) return known.service;
+  const fresh = fromService(service, snapshot, workloads);
+  made.set(service, { pods, trustDomain, service: fresh });
+  return fresh;
+}
+
+function fromService(service: Service, snapshot: Snapshot, workloads: WorkloadIndex): RegistryService {
   const { origin, host, headless, externalName } = service;
   const ports = service.ports.filter(({ udp }) => !udp);
   return {
@@ -89,7 +110,7 @@ function fromService(service: Service, snapshot: Snapshot, workloads: ReadonlyMa
   };
 }
 
-function endpointsOf(service: Service, port: ServicePort, snapshot: Snapshot, workloads: ReadonlyMap<string, Workload>): RegistryEndpoint[] {
+function endpointsOf(service: Service, port: ServicePort, snapshot: Snapshot, workloads: WorkloadIndex): RegistryEndpoint[] {
   const { trustDomain } = snapshot.mesh;
   if (service.externalName !== '') return [stranger(service.externalName, typeof port.targetPort === 'number' ? port.targetPort : port.port)];
   if (service.endpoints !== undefined) {
