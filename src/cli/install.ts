@@ -30,7 +30,7 @@ export function installCommand(): Command {
   return withInstallFlags(new Command('install'))
     .description('put Orlop into a cluster: control plane, an agent on each node, and the definitions of Istio\'s kinds where they are missing')
     .action(async (flags: Flags) => {
-      await onCluster('install', flags, async (objects) => run(objects, flags, await readKustomization({ ...flags, directory: flags.kustomize })));
+      await onCluster('install', flags, async (objects) => run(objects, flags, await wantedObjects(objects, flags)));
     });
 }
 
@@ -54,9 +54,14 @@ function withInstallFlags(command: Command): Command {
     .option('--timeout <duration>', 'how long a pod may take to become ready', duration, TIMEOUT_MS);
 }
 
+async function wantedObjects(objects: ClusterObjects, { kustomize: directory, namespace, image }: Flags): Promise<readonly Manifest[]> {
+  const files = await readKustomization({ directory, namespace, image });
+  return Promise.all(files.map(async (object) => objects.placed(object)));
+}
+
 /** An upgrade without an installation is a typing mistake, or the wrong cluster. */
 async function upgradeTo(objects: ClusterObjects, flags: Flags): Promise<readonly Manifest[]> {
-  const wanted = await readKustomization({ ...flags, directory: flags.kustomize });
+  const wanted = await wantedObjects(objects, flags);
   const namespace = namespaceOf(wanted);
   const record = await readRecord(objects, namespace);
   if (record === undefined) throw new Error(`orlop install has put nothing into the namespace ${namespace} of ${objects.client.address}; see --context and --namespace, or: orlop install`);

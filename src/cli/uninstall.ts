@@ -37,7 +37,7 @@ export function uninstallCommand(): Command {
 
 async function run(objects: ClusterObjects, { kustomize, namespace: wanted, dryRun = false, purge = false, wait, timeout }: Flags): Promise<void> {
   const screen = new InstallScreen(process.stdout);
-  const files = await readKustomization({ directory: kustomize, namespace: wanted });
+  const files = await Promise.all((await readKustomization({ directory: kustomize, namespace: wanted })).map(async (object) => objects.placed(object)));
   const namespace = namespaceOf(files);
   const record = await readRecord(objects, namespace);
   screen.title(`${dryRun ? 'this would be removed from' : 'removing from'} ${objects.client.address}`);

@@ -24,6 +24,14 @@ export class ClusterObjects {
     this.client = client;
   }
 
+  /** Without the namespace that kustomize gives also to kinds that have none, when it does not know them. */
+  async placed(object: Manifest): Promise<Manifest> {
+    const known = (await this.#kindsOf(object.apiVersion)).get(object.kind);
+    if (known === undefined || known.namespaced || object.metadata.namespace === undefined) return object;
+    const { namespace: _, ...metadata } = object.metadata;
+    return { ...object, metadata };
+  }
+
   /** As it is in the cluster. */
   async get(object: Manifest): Promise<Manifest | undefined> {
     const path = await this.#path(object);

@@ -3,9 +3,16 @@ import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { parseAllDocuments } from 'yaml';
+import { ApiClient, ApiError } from '../../src/kube/api-client.ts';
+import { kubeconfigCredentials } from '../../src/kube/credentials.ts';
+import { customResourceDefinitions } from '../../src/mesh/crd.ts';
+import { kindOf } from '../../src/mesh/parse/istio-schemas.ts';
+import { check } from '../../src/mesh/parse/schema.ts';
+import type { Schema } from '../../src/mesh/parse/schema.ts';
 import { Cluster } from './cluster/cluster.ts';
 import { orlop } from './command-line.ts';
 import type { Said } from './command-line.ts';
+import { minimal, wrongObjects } from './wrong-objects.ts';
 
 const DEPLOY = join(import.meta.dirname, '../../deploy');
 const EXAMPLES = join(import.meta.dirname, '../../lab/examples');
@@ -24,8 +31,6 @@ describe('orlop install', { timeout: 120_000 }, () => {
 
   beforeAll(async () => {
     cluster = await Cluster.up({ name: 'install', nodes: 0 });
-    // Without a controller manager there is nobody who would make it.
-    await cluster.apply([{ apiVersion: 'v1', kind: 'Node', metadata: { name: 'old' } }]);
   }, 300_000);
 
   afterAll(async () => {
@@ -41,6 +46,27 @@ describe('orlop install', { timeout: 120_000 }, () => {
 
   async function install(...flags: string[]): Promise<Said> {
     return orlop(cluster, ['install', '--no-wait', ...flags]);
+  }
+
+  it('refuses a cluster whose kernels are too old, and names others who capture traffic', async () => {
+    await cluster.apply([
+      { apiVersion: 'v1', kind: 'Node', metadata: { name: 'old' } },
+      { apiVersion: 'admissionregistration.k8s.io/v1', kind: 'MutatingWebhookConfiguration', metadata: { name: 'istio-sidecar-injector-canary' }, webhooks: [] },
+    ]);
+    await setKernel('4.19.0-amd64');
+    const before = await everything();
+    const { code, out, err } = await install();
+    expect(code).toBe(1);
+    expect(out).toContain('× the kernel is too old on old (4.19.0-amd64)\n    → Orlop needs Linux 5.14');
+    expect(out).toContain('‼ Istio\'s sidecar injector is installed\n    → before a namespace joins');
+    expect(err).toBe('orlop install: nothing was changed\n');
+    expect(await everything()).toEqual(before);
+    await setKernel('6.1.0-amd64');
+  });
+
+  async function setKernel(kernelVersion: string): Promise<void> {
+    const nodeInfo = { kernelVersion, operatingSystem: 'linux', architecture: 'amd64', bootID: '', containerRuntimeVersion: '', kubeProxyVersion: '', kubeletVersion: '', machineID: '', osImage: '', systemUUID: '' };
+    await cluster.kubectl(['patch', 'node', 'old', '--subresource=status', '-p', JSON.stringify({ status: { nodeInfo } })]);
   }
 
   it('changes nothing when it is only asked what it would do', async () => {
@@ -63,7 +89,8 @@ describe('orlop install', { timeout: 120_000 }, () => {
 
   async function rendered(folder: string): Promise<string[]> {
     const yaml = await cluster.kubectl(['kustomize', join(DEPLOY, folder)]);
-    return parseAllDocuments(yaml).map((document) => document.toJS() as Item).map(({ kind, metadata: { namespace, name } }) => `${kind} ${namespace ?? ''}/${name}`);
+    // Kustomize gives a namespace also to kinds that have none, when it does not know them.
+    return parseAllDocuments(yaml).map((document) => document.toJS() as Item).map(({ kind, metadata: { namespace = '', name } }) => `${kind} ${kind.startsWith('ValidatingAdmission') ? '' : namespace}/${name}`);
   }
 
   it('changes nothing the second time', async () => {
@@ -106,5 +133,78 @@ describe('orlop install', { timeout: 120_000 }, () => {
       expect(await cluster.kubectl(['get', 'virtualservices.v1alpha3.networking.istio.io', 'kept', '-n', namespace, '-o', 'jsonpath={.apiVersion}'])).toBe('networking.istio.io/v1alpha3');
       expect(await cluster.kubectl(['get', 'vs', '-n', namespace])).toMatch(/NAME +GATEWAYS +HOSTS +AGE\nkept +\["a"\]/);
     });
+
+    it('refuse what `config check` refuses by its schemas', async () => {
+      const client = new ApiClient(await kubeconfigCredentials(cluster.kubeconfig));
+      let asked = 0;
+      try {
+        for (const { group, plural, kind, schema } of definitions()) {
+          const post = async (spec: unknown): Promise<number> => {
+            asked += 1;
+            const namespaced = kind === 'GatewayClass' ? '' : '/namespaces/default';
+            const body = { apiVersion: `${group}/v1`, kind, metadata: { name: 'a' }, spec };
+            return client.send(`/apis/${group}/v1${namespaced}/${plural}`, { method: 'POST', query: { dryRun: 'All' }, body }).then(() => 201, (error: unknown) => (error instanceof ApiError ? error.status : 0));
+          };
+          expect([kind, errorsOf(minimal(schema), schema), await post(minimal(schema))]).toEqual([kind, 0, 201]);
+          const wrong = [...wrongObjects(schema)];
+          expect(wrong.filter(({ spec }) => errorsOf(spec, schema) === 0).map(({ what }) => `${kind} ${what}`)).toEqual([]);
+          const answers = await Promise.all(wrong.map(async ({ spec }) => post(spec)));
+          expect(wrong.filter((_, i) => answers[i] !== 422).map(({ what }, i) => `${kind} ${what} ${answers[i] ?? ''}`)).toEqual([]);
+        }
+      } finally {
+        client.close();
+      }
+      expect(asked).toBeGreaterThan(400);
+    });
+  });
+
+  describe('and uninstall', () => {
+    it('leave definitions alone that others have put in the place of ours', async () => {
+      const theirs = JSON.parse(await cluster.kubectl(['get', 'crd', 'workloadentries.networking.istio.io', '-o', 'json'])) as { metadata: object; spec: { names: object } };
+      const { apiVersion, kind } = { apiVersion: 'apiextensions.k8s.io/v1', kind: 'CustomResourceDefinition' };
+      const applied = { apiVersion, kind, metadata: { name: 'workloadentries.networking.istio.io' }, spec: { ...theirs.spec, names: { ...theirs.spec.names, shortNames: ['we', 'wle'] } } };
+      await cluster.kubectl(['apply', '--server-side', '--force-conflicts', '--field-manager=istioctl', '-f', '-'], JSON.stringify(applied));
+      const before = await everything();
+      const { code, out } = await install();
+      expect(code, out).toBe(0);
+      expect(out).toContain('left        CustomResourceDefinition workloadentries.networking.istio.io (is there, and not by orlop install)');
+      expect(await everything()).toEqual(before);
+    });
+
+    it('remove what is ours and unused, and all that is ours when they are told to', async () => {
+      const before = await everything();
+      const dry = await orlop(cluster, ['uninstall', '--dry-run']);
+      expect(dry.code, dry.err).toBe(0);
+      expect(await everything()).toEqual(before);
+      const { code, out, err } = await orlop(cluster, ['uninstall', '--no-wait']);
+      expect(code, out + err).toBe(0);
+      expect(out).toContain('left        CustomResourceDefinition virtualservices.networking.istio.io (there are 1 virtualservices; with --purge they go with it)');
+      expect(await ours()).toEqual([
+        'CustomResourceDefinition /virtualservices.networking.istio.io', 'CustomResourceDefinition /workloadentries.networking.istio.io', ...OF_THE_NAMESPACE,
+      ]);
+      expect((await orlop(cluster, ['uninstall', '--no-wait', '--purge'])).code).toBe(0);
+      await cluster.until('the definition is gone', async () => (await ours()).length === 1 + OF_THE_NAMESPACE.length);
+      expect(await ours()).toEqual(['CustomResourceDefinition /workloadentries.networking.istio.io', ...OF_THE_NAMESPACE]);
+    });
+
+    /** There is no controller manager that would empty the namespace, which is being deleted. */
+    const OF_THE_NAMESPACE = [`ConfigMap ${SYSTEM}/orlop-installed`, `Namespace /${SYSTEM}`];
+
+    async function ours(): Promise<string[]> {
+      return [...(await everything()).keys()].filter((name) => name.includes('orlop') || /CustomResourceDefinition.*(istio|gateway\.networking)/.test(name)).sort();
+    }
   });
 });
+
+function definitions(): { group: string; plural: string; kind: string; schema: Schema }[] {
+  return customResourceDefinitions().map(({ spec }) => {
+    const { group, names: { plural, kind } } = spec as { group: string; names: { plural: string; kind: string } };
+    return { group, plural, kind, schema: kindOf(kind, `${group}/v1`).kind?.schema as Schema };
+  });
+}
+
+function errorsOf(spec: unknown, schema: Schema): number {
+  let errors = 0;
+  check(spec, schema, ['spec'], { error: () => { errors += 1; }, warning: () => undefined });
+  return errors;
+}
