@@ -18,7 +18,7 @@ export function compileHttpRoute(rule: Resource<VirtualServiceSpec>, route: Http
   const blocks = (route.match ?? []).length === 0 ? [undefined] : (route.match ?? []);
   return blocks.flatMap((match) => {
     if (match !== undefined && !applies(match, context)) return [];
-    if (match === undefined && !context.boundToMesh) return [];
+    if (match === undefined && !context.bound) return [];
     return [
       {
         name: match?.name === undefined ? (route.name ?? '') : `${route.name ?? ''}.${match.name}`,

@@ -11,15 +11,17 @@ export interface MatchContext {
   readonly labels: Readonly<Record<string, string>>;
   /** Undefined for every port that no rule names. */
   readonly port: number | undefined;
-  /** Whether the VirtualService itself is bound to the mesh. */
-  readonly boundToMesh: boolean;
+  /** Whether the VirtualService itself is bound to where the client is: the mesh, or a gateway. */
+  readonly bound: boolean;
+  /** Is it among these, as the VirtualService names them? */
+  readonly isAmong: (gateways: readonly string[]) => boolean;
 }
 
 /** Can a workload in this place ever take the block? */
 export function applies(match: Pick<HttpMatch, 'gateways' | 'sourceLabels' | 'sourceNamespace' | 'port'>, context: MatchContext): boolean {
   if (match.gateways !== undefined && match.gateways.length > 0) {
-    if (!match.gateways.includes('mesh')) return false;
-  } else if (!context.boundToMesh) return false;
+    if (!context.isAmong(match.gateways)) return false;
+  } else if (!context.bound) return false;
   else if (match.sourceLabels !== undefined && !hasLabels(context.labels, match.sourceLabels)) return false;
   if (match.sourceNamespace !== undefined && match.sourceNamespace !== context.namespace) return false;
   return match.port === undefined || match.port === context.port;

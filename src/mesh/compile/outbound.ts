@@ -4,7 +4,6 @@ import { bySpecificity, covers, qualify } from '../host.ts';
 import { matchAll } from '../match.ts';
 import { serviceRoutes } from '../gateway/service-routes.ts';
 import type { ServiceRoutes } from '../gateway/service-routes.ts';
-import { objectName } from '../resources.ts';
 import type { HostDestination, HttpRoute, L4Route, Resource, VirtualServiceSpec } from '../resources.ts';
 import { ANY_PORT } from '../route.ts';
 import type { Snapshot, Workload } from '../snapshot.ts';
@@ -12,9 +11,11 @@ import type { ClusterSpec, Destination, DestinationRange, HostTable, OutboundTab
 import { clusterName } from './cluster-name.ts';
 import { delegated } from './delegate.ts';
 import { compileHttpRoute, destinationHost, retryOf } from './http-route.ts';
-import { applies } from './matcher.ts';
+import { compileL4Routes, sniHostsOf } from './l4-route.ts';
+import type { L4Part } from './l4-route.ts';
 import type { MatchContext } from './matcher.ts';
 import { clusterPolicy, Policies } from './policy.ts';
+import type { HostPolicy } from './policy.ts';
 import { carriesHttp } from './protocol.ts';
 import { hasLabels, isExported, namesOf, visibleTo } from './registry.ts';
 import type { RegistryPort, RegistryService } from './registry.ts';
@@ -29,6 +30,22 @@ interface HostsBuilder {
 interface SniBuilder {
   readonly exact: Map<string, readonly TcpRoute[]>;
   readonly wildcards: Map<string, readonly TcpRoute[]>;
+}
+
+export type Outbound = Pick<Table, 'outbound' | 'clusters'>;
+
+/** What was compiled for workloads of this class, with the endpoints that these services have now; nothing else may be different. */
+export function renewed({ outbound, clusters }: Outbound, changed: readonly RegistryService[], snapshot: Snapshot, { namespace, labels }: Workload): Outbound {
+  const visible = visibleTo(changed, namespace);
+  if (visible.length === 0) return { outbound, clusters };
+  const policies = new Policies(snapshot, namespace, labels);
+  const now = new Map(clusters);
+  for (const service of visible) {
+    const policy = policies.find(service);
+    // The first of a number is the one that counts, and so comes last here.
+    for (const port of service.ports.toReversed()) for (const cluster of clustersOf(service, port, policy, snapshot)) now.set(cluster.key, cluster);
+  }
+  return { outbound, clusters: now };
 }
 
 export class OutboundCompiler {
@@ -66,7 +83,7 @@ export class OutboundCompiler {
     this.#wildRules.sort((a, b) => bySpecificity(a.pattern, b.pattern));
   }
 
-  compile(): Pick<Table, 'outbound' | 'clusters'> {
+  compile(): Outbound {
     for (const service of this.#services) this.#addService(service);
     this.#addHostsWithoutService();
     this.#addServerNamesOfWildcards();
@@ -100,12 +117,7 @@ export class OutboundCompiler {
     for (const port of service.ports) {
       // An older entry of the same host has the port.
       if (this.#clusters.has(clusterName(port.port, '', service.host))) continue;
-      this.#clusters.set(clusterName(port.port, '', service.host), this.#cluster(service, port, '', policy, undefined));
-      for (const subset of policy.subsets) {
-        const labels = subset.labels ?? {};
-        const members = { ...port, endpoints: port.endpoints.filter((endpoint) => hasLabels(endpoint.labels, labels)) };
-        this.#clusters.set(clusterName(port.port, subset.name, service.host), this.#cluster(service, members, subset.name, policy, subset));
-      }
+      for (const cluster of clustersOf(service, port, policy, this.#snapshot)) this.#clusters.set(cluster.key, cluster);
       const attached = serviceRoutes(this.#snapshot, service, port, this.#workload.namespace);
       const protocol = protocolOf(port, attached);
       const virtualHost = carriesHttp(protocol) ? this.#attachedHost(service, port, attached) ?? this.#virtualHost(service.host, service.ref, rule, port.port) : undefined;
@@ -114,20 +126,6 @@ export class OutboundCompiler {
       this.#addDestination(service, port, destination);
       if (protocol === 'tls' || protocol === 'sniff') this.#addSni(port.port, service.host, rule, destination, attached);
     }
-  }
-
-  #cluster(service: RegistryService, port: RegistryPort, subset: string, policy: ReturnType<Policies['find']>, own: Parameters<typeof clusterPolicy>[1]): ClusterSpec {
-    return {
-      key: clusterName(port.port, subset, service.host),
-      service: service.ref,
-      subset,
-      port: port.port,
-      protocol: port.protocol,
-      discovery: service.discovery,
-      endpoints: port.endpoints,
-      subjectAltNames: service.subjectAltNames,
-      ...clusterPolicy(policy, own, port.port, this.#snapshot.mesh.connectTimeoutMs, service.subjectAltNames),
-    };
   }
 
   #addDestination(service: RegistryService, port: RegistryPort, destination: Destination): void {
@@ -164,7 +162,7 @@ export class OutboundCompiler {
   }
 
   #context({ spec }: Rule, port: number | undefined): MatchContext {
-    return { namespace: this.#workload.namespace, labels: this.#workload.labels, port, boundToMesh: (spec.gateways ?? ['mesh']).includes('mesh') };
+    return { namespace: this.#workload.namespace, labels: this.#workload.labels, port, bound: isInMesh(spec.gateways ?? ['mesh']), isAmong: isInMesh };
   }
 
   /** The destination's own port, else the service's only one, else the port that the client called. */
@@ -176,22 +174,12 @@ export class OutboundCompiler {
   }
 
   #tcpRoutes(service: RegistryService, rule: Rule | undefined, port: number): TcpRoute[] {
-    const written = rule?.spec.tcp === undefined ? [] : this.#l4Routes(rule, rule.spec.tcp, 'tcp', port, () => true);
+    const written = rule?.spec.tcp === undefined ? [] : this.#l4Routes(rule, 'tcp', port, () => true);
     return written.length > 0 ? written : [opaqueRoute(service.host, clusterName(port, '', service.host))];
   }
 
-  #l4Routes(rule: Rule, routes: readonly L4Route[], part: 'tcp' | 'tls', port: number, wanted: (match: NonNullable<L4Route['match']>[number]) => boolean): TcpRoute[] {
-    const context = this.#context(rule, port);
-    return routes.flatMap((route, i) => {
-      const blocks = (route.match ?? []).length === 0 ? (context.boundToMesh ? [{}] : []) : (route.match ?? []).filter((match) => applies(match, context) && wanted(match));
-      const destinations = route.route ?? [];
-      const clusters = destinations
-        .map(({ destination, weight }) => ({ cluster: this.#clusterKey(destination, rule.namespace, port), weight: destinations.length === 1 ? 1 : (weight ?? 0), headers: undefined }))
-        .filter(({ weight }) => weight > 0);
-      const weightTotal = Math.max(1, clusters.reduce((sum, { weight }) => sum + weight, 0));
-      const origin = `${objectName(rule)} ${part}[${i}]`;
-      return blocks.map((match) => ({ name: origin, origin, destinationSubnets: (match.destinationSubnets ?? []).map(asCidr), clusters, weightTotal }));
-    });
+  #l4Routes(rule: Rule, part: 'tcp' | 'tls', port: number, wanted: L4Part['wanted']): TcpRoute[] {
+    return compileL4Routes({ rule, part, wanted }, this.#context(rule, port), (destination, namespace, from) => this.#clusterKey(destination, namespace, from));
   }
 
   #addSni(port: number, host: string, rule: Rule | undefined, destination: Destination, { serverNames }: ServiceRoutes): void {
@@ -199,7 +187,7 @@ export class OutboundCompiler {
     this.#sni.set(port, builder);
     for (const { name, routes } of serverNames) addSniHost(builder, name, routes);
     for (const sni of rule?.spec.tls === undefined ? [] : sniHostsOf(rule)) {
-      const routes = this.#l4Routes(rule as Rule, rule?.spec.tls ?? [], 'tls', port, (match) => match.sniHosts?.includes(sni) === true);
+      const routes = this.#l4Routes(rule as Rule, 'tls', port, (match) => match.sniHosts?.includes(sni) === true);
       if (routes.length > 0) addSniHost(builder, sni.toLowerCase(), routes);
     }
     addSniHost(builder, host, destination.tcpRoutes);
@@ -226,7 +214,7 @@ export class OutboundCompiler {
       for (const sni of rule.spec.tls === undefined ? [] : sniHostsOf(rule)) {
         for (const [port, builder] of this.#sni) {
           if (![...builder.wildcards.keys()].some((suffix) => covers(`*${suffix}`, sni.toLowerCase()))) continue;
-          const routes = this.#l4Routes(rule, rule.spec.tls ?? [], 'tls', port, (match) => match.sniHosts?.includes(sni) === true);
+          const routes = this.#l4Routes(rule, 'tls', port, (match) => match.sniHosts?.includes(sni) === true);
           if (routes.length > 0) addSniHost(builder, sni.toLowerCase(), routes);
         }
       }
@@ -243,6 +231,22 @@ export class OutboundCompiler {
 /** A port whose routes are for connections, and for no requests, is not looked into. */
 function protocolOf({ protocol }: RegistryPort, { requests, connections }: ServiceRoutes): Protocol {
   return connections !== undefined && requests === undefined && carriesHttp(protocol) ? 'tcp' : protocol;
+}
+
+/** Of a port of a service: with all its endpoints, and those of its subsets. */
+export function clustersOf(service: RegistryService, port: RegistryPort, policy: HostPolicy, { mesh: { connectTimeoutMs } }: Snapshot): ClusterSpec[] {
+  const cluster = (endpoints: RegistryPort['endpoints'], subset: HostPolicy['subsets'][number] | undefined): ClusterSpec => ({
+    key: clusterName(port.port, subset?.name ?? '', service.host),
+    service: service.ref,
+    subset: subset?.name ?? '',
+    port: port.port,
+    protocol: port.protocol,
+    discovery: service.discovery,
+    endpoints,
+    subjectAltNames: service.subjectAltNames,
+    ...clusterPolicy(policy, subset, port.port, connectTimeoutMs, service.subjectAltNames),
+  });
+  return [cluster(port.endpoints, undefined), ...policy.subsets.map((subset) => cluster(port.endpoints.filter((endpoint) => hasLabels(endpoint.labels, subset.labels ?? {})), subset))];
 }
 
 const DEFAULT_RETRY = retryOf(undefined);
@@ -270,8 +274,8 @@ function portsOf({ spec }: Rule): Set<number> {
   return new Set((spec.http ?? []).flatMap(({ match }) => (match ?? []).flatMap(({ port }) => port ?? [])));
 }
 
-function sniHostsOf({ spec }: Rule): Set<string> {
-  return new Set((spec.tls ?? []).flatMap(({ match }) => (match ?? []).flatMap(({ sniHosts }) => sniHosts ?? [])));
+function isInMesh(gateways: readonly string[]): boolean {
+  return gateways.includes('mesh');
 }
 
 function addSniHost({ exact, wildcards }: SniBuilder, name: string, routes: readonly TcpRoute[]): void {
@@ -290,11 +294,6 @@ function setOnce<K, V>(map: Map<K, V>, key: K, value: V): void {
 /** Shortest form, IPv6 in brackets. */
 function normal(address: string): string {
   return address.includes(':') ? `[${ipaddr.parse(address).toString()}]` : address;
-}
-
-function asCidr(subnet: string): string {
-  if (subnet.includes('/')) return subnet;
-  return subnet.includes(':') ? `${subnet}/128` : `${subnet}/32`;
 }
 
 function prefixOf(cidr: string): number {

@@ -21,10 +21,15 @@ export interface Selected {
   readonly name: string;
 }
 
-/** `services`: names of the Services of its namespace that the workload is behind, for policies that target Services. */
-export function selectSecurity(snapshot: Snapshot, workload: Workload, services: ReadonlySet<string>): Selected {
+type Selectable = Pick<Workload, 'namespace' | 'labels' | 'probes'>;
+
+/**
+ * `services`: names of the Services of its namespace that the workload is behind, for policies that target Services. `gateway`: its name, if it
+ * is one of the Gateway API.
+ */
+export function selectSecurity(snapshot: Snapshot, workload: Selectable, services: ReadonlySet<string>, gateway?: string): Selected {
   const { rootNamespace } = snapshot.mesh;
-  const isFor = ({ namespace, spec }: Resource<Selection>): boolean => (namespace === rootNamespace || namespace === workload.namespace) && covers(spec, namespace, workload, services);
+  const isFor = ({ namespace, spec }: Resource<Selection>): boolean => (namespace === rootNamespace || namespace === workload.namespace) && covers(spec, namespace, workload, services, gateway);
   const peers = peerAuthenticationsOf(snapshot.peerAuthentications, rootNamespace, workload);
   const tokens = snapshot.requestAuthentications.filter(isFor);
   const policies = snapshot.authorizationPolicies.filter(isFor);
@@ -37,9 +42,9 @@ export function selectSecurity(snapshot: Snapshot, workload: Workload, services:
  * A target that is a Service stands for the workloads behind it: there is no proxy of the Service's own in between, as a
  * waypoint would be, so what it would have judged is judged at each of them, on every port.
  */
-function covers({ selector, targetRef, targetRefs }: Selection, namespace: string, workload: Workload, services: ReadonlySet<string>): boolean {
+function covers({ selector, targetRef, targetRefs }: Selection, namespace: string, workload: Selectable, services: ReadonlySet<string>, gateway: string | undefined): boolean {
   const targets = targetRef === undefined ? targetRefs : [targetRef];
-  if (targets !== undefined && targets.length > 0) return namespace === workload.namespace && targets.some(({ kind, name }) => kind === 'Service' && services.has(name));
+  if (targets !== undefined && targets.length > 0) return namespace === workload.namespace && targets.some(({ kind, name }) => (kind === 'Gateway' ? name === gateway : kind === 'Service' && services.has(name)));
   return hasLabels(workload.labels, selector?.matchLabels ?? {});
 }
 

@@ -6,6 +6,7 @@ import { objectName } from '../resources.ts';
 import type { Snapshot } from '../snapshot.ts';
 import type { ForwardAction, RetryPolicy, Route, RouteAction, TcpRoute, WeightedCluster } from '../table.ts';
 import { resolveBackend } from './backends.ts';
+import type { ResolvedBackend } from './backends.ts';
 import { filtersOf } from './filters.ts';
 import type { FilterContext, Filters } from './filters.ts';
 import { grpcRank, httpRank } from './order.ts';
@@ -20,6 +21,8 @@ export interface Attachment {
   readonly snapshot: Snapshot;
   /** Of the listener, or of the Service. */
   readonly port: number;
+  /** Why a backend that exists cannot be used from there. */
+  readonly objection?: (backend: ResolvedBackend) => string | undefined;
 }
 
 /** Of a rule, what both kinds have. */
@@ -99,10 +102,11 @@ function refused(invalid: string, weight = 1): WeightedCluster {
   return { cluster: '', weight, headers: undefined, invalid };
 }
 
-function clusterOf(backend: FilteredBackend, resource: RequestRoute, rule: Filters, context: FilterContext, { snapshot }: Attachment): WeightedCluster {
+function clusterOf(backend: FilteredBackend, resource: RequestRoute, rule: Filters, context: FilterContext, { snapshot, objection }: Attachment): WeightedCluster {
   const { weight = 1 } = backend;
   const found = resolveBackend(backend, resource, snapshot);
-  if (found.fault !== undefined) return refused(found.message, weight);
+  const fault = found.fault === undefined ? objection?.(found) : found.message;
+  if (found.fault !== undefined || fault !== undefined) return refused(fault ?? '', weight);
   const own = filtersOf(backend.filters, context);
   const unsupported = own.unsupported ?? (own.cors === undefined ? undefined : 'CORS');
   if (unsupported !== undefined) return refused(`the filter ${unsupported} of a backend is not honoured`, weight);
@@ -130,11 +134,12 @@ function retryPolicy({ retry, timeouts }: Rule): RetryPolicy {
 }
 
 /** The rules of a TLSRoute or TCPRoute. No cluster is left where none of its backends is valid: connections are closed. */
-export function connectionRoutes(resource: TlsRouteResource | TcpRouteResource, { snapshot }: Attachment): TcpRoute[] {
+export function connectionRoutes(resource: TlsRouteResource | TcpRouteResource, { snapshot, objection }: Attachment): TcpRoute[] {
   return resource.spec.rules.map(({ name, backendRefs }, i) => {
     const clusters = weighted(backendRefs, (backend) => {
       const found = resolveBackend(backend, resource, snapshot);
-      return found.fault === undefined ? { cluster: found.cluster, weight: backend.weight ?? 1, headers: undefined } : refused(found.message, backend.weight);
+      const fault = found.fault === undefined ? objection?.(found) : found.message;
+      return found.fault === undefined && fault === undefined ? { cluster: found.cluster, weight: backend.weight ?? 1, headers: undefined } : refused(fault ?? '', backend.weight);
     });
     return {
       name: `${resource.namespace}.${resource.name}.${name ?? i}`,

@@ -155,7 +155,7 @@ function checkSelection(spec: Selection, report: Report): void {
   for (const [ref, path] of refs) {
     if (ref === undefined) continue;
     if ((ref.namespace ?? '') !== '') report.error([...path, 'namespace'], 'a target is in the namespace of the resource', 'remove namespace');
-    if (ref.kind !== 'Service') report.warning(path, `targets of kind ${ref.kind} are not honoured yet: nothing is selected by this one`, 'use a selector, or a target of kind Service, which stands for the workloads behind it', 'ORLOP012');
+    if (ref.kind !== 'Service' && ref.kind !== 'Gateway') report.warning(path, `targets of kind ${ref.kind} are not honoured yet: nothing is selected by this one`, 'use a selector, or a target of kind Gateway or Service; a Service stands for the workloads behind it', 'ORLOP012');
   }
 }
 
