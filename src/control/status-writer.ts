@@ -61,6 +61,8 @@ interface Pending {
   isDue: boolean;
   notBeforeMs: number;
   writtenMs: number;
+  /** Why the last write did not succeed. */
+  failure: Error | undefined;
 }
 
 export class StatusWriter {
@@ -110,24 +112,23 @@ export class StatusWriter {
     return this.#options.leader.leads && !this.#closed;
   }
 
-  /** Until nothing is left that can be written now. Rejects with the last failure, when everything else has been tried. */
+  /** Until nothing is left that can be written now. Rejects while there is anything that could not be. */
   async #step(): Promise<void> {
     const { clock } = this.#options;
-    let failure: unknown;
     while (this.#mayWrite) {
       this.#look();
       const ready = [...this.#pending.values()].filter(({ isDue, notBeforeMs }) => isDue && notBeforeMs <= clock.nowMs());
       if (ready.length === 0) break;
       for (const [i, pending] of ready.entries()) {
         if (!this.#mayWrite) return;
+        // Writing takes its time; what is wished for meanwhile comes first.
+        if (this.#mustLook) break;
         if (i % BATCH === BATCH - 1) await turn();
-        await this.#attempt(pending).catch((error: unknown) => {
-          failure = error;
-        });
+        await this.#attempt(pending);
       }
     }
     this.#wakeWhenReady();
-    if (failure !== undefined) throw failure;
+    for (const { failure } of this.#pending.values()) if (failure !== undefined) throw failure;
   }
 
   /** For what has to rest. */
@@ -142,36 +143,40 @@ export class StatusWriter {
     });
   }
 
+  get #mustLook(): boolean {
+    return this.#isStale && this.#options.clock.nowMs() >= this.#lookAfterMs;
+  }
+
   #look(): void {
+    if (!this.#mustLook) return;
     const { clock, wishes, random } = this.#options;
     const sinceMs = clock.nowMs();
-    if (!this.#isStale || sinceMs < this.#lookAfterMs) return;
     this.#isStale = false;
     const known = this.#pending;
     this.#pending = new Map(wishes().map((wish) => {
       const before = known.get(keyOf(wish));
       if (before !== undefined && isDeepStrictEqual(before.wish.says, wish.says)) return [keyOf(wish), before];
-      return [keyOf(wish), { backoff: new Backoff(OBJECT_BACKOFF, random), notBeforeMs: -Infinity, writtenMs: -Infinity, ...before, wish, isDue: true }];
+      return [keyOf(wish), { backoff: new Backoff(OBJECT_BACKOFF, random), notBeforeMs: -Infinity, writtenMs: -Infinity, failure: undefined, ...before, wish, isDue: true }];
     }));
     const tookMs = clock.nowMs() - sinceMs;
     this.#lookAfterMs = clock.nowMs() + Math.max(LOOK_EVERY_MS, tookMs * REST_PER_LOOK);
   }
 
   async #attempt(pending: Pending): Promise<void> {
-    const { client, find, clock } = this.#options;
     // What happens from here on makes it due again.
     pending.isDue = false;
-    const object = find(pending.wish);
-    if (object === undefined) return;
-    const status = pending.wish.status(object.status, new Date(clock.wallMs()).toISOString().replace(/\.\d+Z$/, 'Z'));
-    if (Object.entries(status).every(([part, value]) => isDeepStrictEqual(object.status[part], value))) return;
+    pending.failure = undefined;
+    if (this.#changeOf(pending) === undefined) return;
     await this.#turnToWrite();
-    if (!this.#mayWrite) {
-      pending.isDue = true;
+    // The object may be another by now.
+    const change = this.#mayWrite ? this.#changeOf(pending) : undefined;
+    if (change === undefined) {
+      pending.isDue = !this.#mayWrite;
       return;
     }
+    const { object, status } = change;
     try {
-      await client.send(`${object.path}/status`, { method: 'PATCH', query: { fieldManager: FIELD_MANAGER }, body: { metadata: { resourceVersion: object.version }, status } });
+      await this.#options.client.send(`${object.path}/status`, { method: 'PATCH', query: { fieldManager: FIELD_MANAGER }, body: { metadata: { resourceVersion: object.version }, status } });
       this.counts.written += 1;
     } catch (error) {
       this.#failed(pending, error);
@@ -180,13 +185,22 @@ export class StatusWriter {
     }
   }
 
+  /** What there is to be written now; undefined: nothing. */
+  #changeOf({ wish }: Pending): { readonly object: StoredObject; readonly status: ApiObject } | undefined {
+    const { find, clock } = this.#options;
+    const object = find(wish);
+    if (object === undefined) return undefined;
+    const status = wish.status(object.status, new Date(clock.wallMs()).toISOString().replace(/\.\d+Z$/, 'Z'));
+    return Object.entries(status).every(([part, value]) => isDeepStrictEqual(object.status[part], value)) ? undefined : { object, status };
+  }
+
   /** What another was faster to change is soon known here, too. */
   #failed(pending: Pending, error: unknown): void {
     const status = error instanceof ApiError ? error.status : undefined;
     if (status === NOT_FOUND) return;
     pending.isDue = true;
     this.counts[status === CONFLICT ? 'conflict' : 'failed'] += 1;
-    if (status !== CONFLICT) throw error;
+    if (status !== CONFLICT) pending.failure = error instanceof Error ? error : new Error(String(error));
   }
 
   #rest(pending: Pending): void {
