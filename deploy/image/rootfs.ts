@@ -17,7 +17,7 @@ const HOME = '/usr/lib/orlop';
 /** Since Debian 12 these are links to the same names below /usr. */
 const MERGED = ['bin', 'sbin', 'lib', 'lib64'];
 
-export const DEBIAN_PACKAGES = ['libc6', 'libstdc++6', 'libatomic1', 'iptables', 'nftables', 'bpftool', 'iproute2', 'mount', 'ca-certificates'];
+export const DEBIAN_PACKAGES = ['libc6', 'libstdc++6', 'libatomic1', 'iptables', 'nftables', 'bpftool', 'mount', 'ca-certificates'];
 
 /** User of whatever needs no privileges: the control plane. Agents are run as root by their DaemonSet. */
 export const USER = '65532';

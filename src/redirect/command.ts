@@ -1,4 +1,4 @@
-/** The system's tools (iptables, ip, bpftool), run to their end. A child inherits the network namespace the thread is in. */
+/** The system's tools (iptables, bpftool, mount), run to their end. A child inherits the network namespace the thread is in. */
 import { spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
@@ -40,6 +40,5 @@ export function run(name: string, args: readonly string[], input?: string): stri
 
 function packageOf(name: string): string {
   if (name.includes('tables')) return 'install the package iptables';
-  if (name === 'ip') return 'install the package iproute2';
   return `install the package ${name}`;
 }

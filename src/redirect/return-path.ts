@@ -5,11 +5,11 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { networkInterfaces } from 'node:os';
 import { MARK_INBOUND, MARK_MASK } from '../sys/layout.ts';
-import { markRules, routesOf } from '../sys/netlink.ts';
+import { addLocalDefault, addMarkRule, deleteLocalDefault, deleteMarkRule, markRules, routesOf } from '../sys/netlink.ts';
+import type { MarkRule } from '../sys/netlink.ts';
 import type { Netns } from '../sys/netns.ts';
 import { ipBytes } from '../sys/sockaddr.ts';
 import type { Family } from '../sys/sockaddr.ts';
-import { run } from './command.ts';
 import { INBOUND_PORT, OUTBOUND_PORT } from '../core/ports.ts';
 
 const ROUTE_TABLE = 100;
@@ -102,8 +102,8 @@ export function removeReturnPath(netns: Netns): void {
     const [first] = rules;
     if (first === undefined) return;
     SYSCTLS.forEach((name, i) => write(name, ((PREFERENCE_MAX - first.preference) & (1 << i)) === 0 ? '0' : '1'));
-    for (const { family, preference } of rules) ip(family, `rule del fwmark ${FWMARK} pref ${preference} lookup ${ROUTE_TABLE}`);
-    for (const family of families) if (routeExists(family)) ip(family, `route del local default dev lo table ${ROUTE_TABLE}`);
+    for (const { family, preference } of rules) deleteMarkRule(family, ruleAt(preference));
+    for (const family of families) if (routeExists(family)) deleteLocalDefault(family, ROUTE_TABLE);
   });
 }
 
@@ -121,14 +121,14 @@ function installHere(families: readonly Family[]): void {
   const wereOn = SYSCTLS.reduce((bits, name, i) => read(name) === '1' ? bits | (1 << i) : bits, 0);
   const preference = present[0] ?? PREFERENCE_MAX - wereOn;
   for (const family of families) {
-    if (rulePreferences(family).length === 0) ip(family, `rule add fwmark ${FWMARK} pref ${preference} lookup ${ROUTE_TABLE}`);
-    if (!routeExists(family)) ip(family, `route add local default dev lo table ${ROUTE_TABLE}`);
+    if (rulePreferences(family).length === 0) addMarkRule(family, ruleAt(preference));
+    if (!routeExists(family)) addLocalDefault(family, ROUTE_TABLE);
   }
   for (const name of SYSCTLS) if (isOff(name)) write(name, '1');
 }
 
-function ip(family: Family, command: string): string {
-  return run('ip', [`-${family}`, ...command.split(' ')]);
+function ruleAt(preference: number): MarkRule {
+  return { preference, mark: MARK_INBOUND, mask: MARK_MASK, table: ROUTE_TABLE };
 }
 
 /** Preferences of our rule in the current namespace. */

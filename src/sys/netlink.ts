@@ -1,7 +1,7 @@
 /**
- * The few questions the agent asks the kernel over and over about a network namespace, by netlink (man 7 netlink, rtnetlink)
- * and socket options: a process of ip(8) or iptables-save for each would cost milliseconds per pod and round.
- * All functions answer for the namespace the thread is in.
+ * What the agent asks the kernel over and over about a network namespace, and the few things it changes there for each pod, by netlink
+ * (man 7 netlink, rtnetlink) and socket options: a process of ip(8) or iptables-save for each would cost milliseconds per pod and round.
+ * All functions are about the namespace the thread is in.
  */
 import { errno, libc, SysError } from './libc.ts';
 import { AF_INET, AF_INET6 } from './sockaddr.ts';
@@ -14,10 +14,17 @@ const SOCK_CLOEXEC = 0o2000000;
 const NETLINK_ROUTE = 0;
 const NETLINK_NETFILTER = 12;
 const NLM_F_REQUEST = 1;
+const NLM_F_ACK = 4;
 const NLM_F_DUMP = 0x300;
+const NLM_F_EXCL = 0x200;
+const NLM_F_CREATE = 0x400;
 const NLMSG_ERROR = 2;
 const NLMSG_DONE = 3;
+const RTM_NEWROUTE = 24;
+const RTM_DELROUTE = 25;
 const RTM_GETROUTE = 26;
+const RTM_NEWRULE = 32;
+const RTM_DELRULE = 33;
 const RTM_GETRULE = 34;
 const NFT_MSG_GETGEN = (10 << 8) | 16;
 
@@ -25,6 +32,22 @@ const NFT_MSG_GETGEN = (10 << 8) | 16;
 const HEADER_BYTES = 16;
 const RTMSG_BYTES = 12;
 const NFGENMSG_BYTES = 4;
+
+/** Attributes of rules (linux/fib_rules.h) and of routes (linux/rtnetlink.h). */
+const FRA_PRIORITY = 6;
+const FRA_FWMARK = 10;
+const FRA_TABLE = 15;
+const FRA_FWMASK = 16;
+const RTA_OIF = 4;
+const RTA_TABLE = 15;
+
+const FR_ACT_TO_TBL = 1;
+const RTN_LOCAL = 2;
+const RTPROT_BOOT = 3;
+const RT_SCOPE_HOST = 254;
+const RT_SCOPE_NOWHERE = 255;
+/** The loopback interface of every network namespace. */
+const LOOPBACK_IFINDEX = 1;
 
 const SOL_IP = 0;
 const SOL_IPV6 = 41;
@@ -57,7 +80,6 @@ export interface Route {
 
 /** Routing rules that match on a packet's mark. */
 export function markRules(family: Family): MarkRule[] {
-  const FRA_PRIORITY = 6, FRA_FWMARK = 10, FRA_TABLE = 15, FRA_FWMASK = 16;
   return dump(RTM_GETRULE, family).flatMap((message) => {
     const attributes = attributesOf(message.subarray(RTMSG_BYTES));
     const read = (attribute: number): number | undefined => attributes.get(attribute)?.readUInt32LE(0);
@@ -69,12 +91,29 @@ export function markRules(family: Family): MarkRule[] {
 
 /** Routes of one table. */
 export function routesOf(family: Family, table: number): Route[] {
-  const RTA_TABLE = 15;
   return dump(RTM_GETROUTE, family).map((message) => ({
     table: attributesOf(message.subarray(RTMSG_BYTES)).get(RTA_TABLE)?.readUInt32LE(0) ?? message[4] ?? 0,
     type: message[7] ?? 0,
     destinationBits: message[1] ?? 0,
   })).filter((route) => route.table === table);
+}
+
+/** `ip rule add fwmark MARK/MASK pref PREFERENCE lookup TABLE` */
+export function addMarkRule(family: Family, rule: MarkRule): void {
+  change(RTM_NEWRULE, NLM_F_CREATE | NLM_F_EXCL, ruleMessage(family, rule), 'add a routing rule');
+}
+
+export function deleteMarkRule(family: Family, rule: MarkRule): void {
+  change(RTM_DELRULE, 0, ruleMessage(family, rule), 'delete a routing rule');
+}
+
+/** `ip route add local default dev lo table TABLE`: whatever is looked up there is for this namespace itself. */
+export function addLocalDefault(family: Family, table: number): void {
+  change(RTM_NEWROUTE, NLM_F_CREATE | NLM_F_EXCL, localDefaultMessage(family, table, { protocol: RTPROT_BOOT, scope: RT_SCOPE_HOST }), 'add a route');
+}
+
+export function deleteLocalDefault(family: Family, table: number): void {
+  change(RTM_DELROUTE, 0, localDefaultMessage(family, table, { protocol: 0, scope: RT_SCOPE_NOWHERE }), 'delete a route');
 }
 
 /** A number that changes with every change of nftables' rules; undefined where the kernel has no nftables. */
@@ -91,7 +130,7 @@ export function nftGeneration(): number | undefined {
 
 /** Number and size of the rules of a legacy iptables table, as opaque text; undefined when the table is not there. */
 export function legacyTableInfo(family: Family, table: string): string | undefined {
-  const fd = open(family === 4 ? AF_INET : AF_INET6, IPPROTO_RAW);
+  const fd = open(domainOf(family), IPPROTO_RAW);
   try {
     const info = Buffer.alloc(IPT_GETINFO_BYTES);
     info.write(table);
@@ -103,13 +142,46 @@ export function legacyTableInfo(family: Family, table: string): string | undefin
 
 function dump(type: number, family: Family): Buffer[] {
   const request = Buffer.alloc(RTMSG_BYTES);
-  request[0] = family === 4 ? AF_INET : AF_INET6;
+  request[0] = domainOf(family);
   return exchange(NETLINK_ROUTE, type, NLM_F_REQUEST | NLM_F_DUMP, request);
 }
 
+function change(type: number, flags: number, message: Buffer, what: string): void {
+  exchange(NETLINK_ROUTE, type, NLM_F_REQUEST | NLM_F_ACK | flags, message, what);
+}
+
+/** struct fib_rule_hdr: the address family first, the action at 7. */
+function ruleMessage(family: Family, { preference, mark, mask, table }: MarkRule): Buffer {
+  const header = Buffer.alloc(RTMSG_BYTES);
+  header[0] = domainOf(family);
+  header[7] = FR_ACT_TO_TBL;
+  return Buffer.concat([header, attribute(FRA_PRIORITY, preference), attribute(FRA_FWMARK, mark), attribute(FRA_FWMASK, mask), attribute(FRA_TABLE, table)]);
+}
+
+/** struct rtmsg: the address family first, then at 5 the protocol, the scope and the type. */
+function localDefaultMessage(family: Family, table: number, { protocol, scope }: { protocol: number; scope: number }): Buffer {
+  const header = Buffer.alloc(RTMSG_BYTES);
+  header[0] = domainOf(family);
+  header[5] = protocol;
+  header[6] = scope;
+  header[7] = RTN_LOCAL;
+  return Buffer.concat([header, attribute(RTA_OIF, LOOPBACK_IFINDEX), attribute(RTA_TABLE, table)]);
+}
+
+function attribute(type: number, value: number): Buffer {
+  const buffer = Buffer.alloc(8);
+  buffer.writeUInt16LE(buffer.length, 0);
+  buffer.writeUInt16LE(type, 2);
+  buffer.writeUInt32LE(value, 4);
+  return buffer;
+}
+
+function domainOf(family: Family): number {
+  return family === 4 ? AF_INET : AF_INET6;
+}
+
 /** Send one request; the payloads of all messages that answer it. */
-function exchange(protocol: number, type: number, flags: number, payload: Buffer): Buffer[] {
-  const what = `ask netlink (message ${type})`;
+function exchange(protocol: number, type: number, flags: number, payload: Buffer, what = `ask netlink (message ${type})`): Buffer[] {
   const fd = open(AF_NETLINK, protocol);
   try {
     const request = Buffer.alloc(HEADER_BYTES + payload.length);
@@ -130,13 +202,18 @@ function exchange(protocol: number, type: number, flags: number, payload: Buffer
   }
 }
 
-/** Copies the payloads of `buffer` into `messages`; false once the dump is done. */
+/** Copies the payloads of `buffer` into `messages`; false once all is here. */
 function readMessages(buffer: Buffer, messages: Buffer[], what: string): boolean {
   for (let at = 0; at + HEADER_BYTES <= buffer.length;) {
     const length = buffer.readUInt32LE(at);
     const type = buffer.readUInt16LE(at + 4);
     if (type === NLMSG_DONE) return false;
-    if (type === NLMSG_ERROR) throw new SysError('netlink', -buffer.readInt32LE(at + HEADER_BYTES), what);
+    if (type === NLMSG_ERROR) {
+      const code = -buffer.readInt32LE(at + HEADER_BYTES);
+      // Without an error it is what was asked for: an acknowledgement.
+      if (code === 0) return false;
+      throw new SysError('netlink', code, what);
+    }
     messages.push(Buffer.from(buffer.subarray(at + HEADER_BYTES, at + length)));
     at += align(length);
   }
