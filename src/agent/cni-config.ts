@@ -62,28 +62,25 @@ export function ensureEntry(directory: string, entry: CniEntry): Ensured {
   return { state: 'added', file: list };
 }
 
-/** Undo what {@link ensureEntry} did, in every file. Returns the files that were changed. */
-export function removeEntry(directory: string): string[] {
-  const changed: string[] = [];
-  for (const name of configNames(directory)) {
+/** Files that have our entry, whichever is chosen. */
+export function configsWithEntry(directory: string): string[] {
+  return configNames(directory).filter((name) => {
     const config = readConfig(directory, name);
-    if (typeof config === 'string' || !config.plugins.some(isOurs)) continue;
-    const original = EXTENSIONS.map((extension) => name.replace(/\.[^.]+$/, extension) + REPLACED).find((file) => existsSync(join(directory, file)));
-    if (original === undefined) write(directory, name, { ...config.fields, plugins: config.plugins.filter((plugin) => !isOurs(plugin)) });
-    else {
-      renameSync(join(directory, original), join(directory, original.slice(0, -REPLACED.length)));
-      rmSync(join(directory, name));
-    }
-    changed.push(name);
-  }
-  return changed;
+    return typeof config !== 'string' && config.plugins.some(isOurs);
+  });
 }
 
-/** Which configuration runtimes choose, and whether it has our entry; in words where there is none. */
-export function describeConfig(directory: string): string {
-  const chosen = chosenConfig(directory);
-  if (typeof chosen === 'string') return chosen;
-  return `${join(directory, chosen.file)} ${chosen.plugins.some(isOurs) ? 'has' : 'does not have'} the entry of Orlop`;
+/** Undo what {@link ensureEntry} did to a file. */
+export function removeEntry(directory: string, file: string): void {
+  const config = readConfig(directory, file);
+  if (typeof config === 'string') return;
+  const original = EXTENSIONS.map((extension) => file.replace(/\.[^.]+$/, extension) + REPLACED).find((name) => existsSync(join(directory, name)));
+  if (original === undefined) {
+    write(directory, file, { ...config.fields, plugins: config.plugins.filter((plugin) => !isOurs(plugin)) });
+    return;
+  }
+  renameSync(join(directory, original), join(directory, original.slice(0, -REPLACED.length)));
+  rmSync(join(directory, file));
 }
 
 /** Or why there is none. */

@@ -6,7 +6,7 @@ import { chmodSync, copyFileSync, existsSync, mkdirSync, readdirSync, readFileSy
 import type { FSWatcher } from 'node:fs';
 import { join } from 'node:path';
 import type { Logger } from '../core/log.ts';
-import { ensureEntry, PROGRAM, removeEntry } from './cni-config.ts';
+import { configsWithEntry, ensureEntry, PROGRAM, removeEntry } from './cni-config.ts';
 import type { CniEntry } from './cni-config.ts';
 
 export interface CniDirectories {
@@ -61,8 +61,8 @@ export class CniInstall {
   /** Leave nothing of it. */
   remove(): void {
     this.close();
-    const changed = removeCni(this.#options);
-    this.#options.log.info({ changed }, 'the CNI plugin is uninstalled');
+    const removed = cniLeftovers(this.#options, { remove: true });
+    this.#options.log.info({ removed }, 'the CNI plugin is uninstalled');
   }
 
   #watch(): void {
@@ -124,11 +124,17 @@ export class CniInstall {
   }
 }
 
-/** Take the plugin out of a node's configuration first, and then from its disk. Returns the configurations that were changed. */
-export function removeCni({ confDirectory, binDirectory }: CniDirectories): string[] {
-  const changed = existsSync(confDirectory) ? removeEntry(confDirectory) : [];
+/**
+ * What there is of the plugin on a node: its entry in network configurations, and its program. With `remove` it is removed, from the configuration
+ * first, so that no runtime looks for a program that is gone.
+ */
+export function cniLeftovers({ confDirectory, binDirectory }: CniDirectories, { remove }: { readonly remove: boolean }): string[] {
+  const entries = existsSync(confDirectory) ? configsWithEntry(confDirectory) : [];
   // With what an agent left that was killed while it wrote.
-  const ours = existsSync(binDirectory) ? readdirSync(binDirectory).filter((name) => name === PROGRAM || name.startsWith(`.${PROGRAM}.`)) : [];
-  for (const name of ours) rmSync(join(binDirectory, name), { force: true });
-  return changed;
+  const programs = existsSync(binDirectory) ? readdirSync(binDirectory).filter((name) => name === PROGRAM || name.startsWith(`.${PROGRAM}.`)) : [];
+  if (remove) {
+    for (const file of entries) removeEntry(confDirectory, file);
+    for (const name of programs) rmSync(join(binDirectory, name), { force: true });
+  }
+  return [...entries.map((file) => `entry of ${PROGRAM} in ${join(confDirectory, file)}`), ...programs.map((name) => join(binDirectory, name))];
 }

@@ -36,16 +36,18 @@ export class PodNamespaces {
     this.#own = statSync('/proc/self/ns/net', { bigint: true }).ino;
   }
 
-  /** Of each of these pods; those that are held are not looked for again unless their addresses have changed. */
-  locate(workloads: readonly Workload[]): Map<string, Located> {
+  /**
+   * Of each of these pods; those that are held are not looked for again unless their addresses have changed. `told`: where the runtime says that
+   * it is, which is known before there is a process.
+   */
+  locate(workloads: readonly Workload[], told: (workload: Workload) => string | undefined = () => undefined): Map<string, Located> {
     const located = new Map<string, Located>();
     let processes: ReadonlyMap<string, readonly number[]> | undefined;
     for (const workload of workloads) {
       const held = this.#held.get(workload.id);
-      if (held !== undefined && held.uid === workload.uid && held.addresses === workload.addresses.join()) located.set(workload.id, { path: pathOf(held) });
+      if (held !== undefined && held.uid === workload.uid && held.addresses === addressKey(workload)) located.set(workload.id, { path: pathOf(held) });
       else {
-        processes ??= podProcesses(this.#proc);
-        located.set(workload.id, this.#find(workload, processes.get(cgroupUidOf(workload)) ?? []));
+        located.set(workload.id, this.#take(workload, told(workload)) ?? this.#find(workload, (processes ??= podProcesses(this.#proc)).get(kubeletUidOf(workload)) ?? []));
       }
     }
     return located;
@@ -57,7 +59,7 @@ export class PodNamespaces {
     const processes = podProcesses(this.#proc);
     return workloads.flatMap((workload) => {
       const held = this.#held.get(workload.id);
-      const inodes = (processes.get(cgroupUidOf(workload)) ?? []).map((pid) => this.#inodeOf(pid)).filter((inode) => inode !== undefined);
+      const inodes = (processes.get(kubeletUidOf(workload)) ?? []).map((pid) => this.#inodeOf(pid)).filter((inode) => inode !== undefined);
       if (held === undefined || inodes.length === 0 || inodes.includes(held.inode)) return [];
       this.release(workload.id);
       return [workload.id];
@@ -76,37 +78,44 @@ export class PodNamespaces {
     for (const id of this.#held.keys()) if (!pods.has(id)) this.release(id);
   }
 
+  /** Undefined when it is not there (any more). */
+  #take(workload: Workload, path: string | undefined): Located | undefined {
+    const held = path === undefined ? undefined : this.#hold(workload, path, () => true);
+    return held === undefined ? undefined : this.#keep(workload, held);
+  }
+
   #find(workload: Workload, pids: readonly number[]): Located {
     const tried = new Set([this.#own]);
     for (const pid of pids) {
       const inode = this.#inodeOf(pid);
       if (inode === undefined || tried.has(inode)) continue;
       tried.add(inode);
-      const held = this.#hold(workload, pid);
-      if (held === undefined) continue;
-      // The one before is closed after the new one was opened, so that the two never share a path.
-      this.release(workload.id);
-      this.#held.set(workload.id, held);
-      return { path: pathOf(held) };
+      const held = this.#hold(workload, join(this.#proc, String(pid), 'ns/net'), hasAddress);
+      if (held !== undefined) return this.#keep(workload, held);
     }
-    if (pids.length === 0) return { reason: 'none of its processes is on this node', absent: true };
+    if (pids.length === 0) return { reason: 'none of its processes is on this node, or its network namespace is gone', absent: true };
     if (tried.size === 1) return { reason: 'its processes are in the network namespace of the node', absent: false };
     return { reason: `none of its processes is in a network namespace with its address ${workload.addresses.join(', ')}`, absent: false };
   }
 
-  /** Undefined when the namespace is not the pod's, or the process has ended. */
-  #hold({ uid, addresses }: Workload, pid: number): Held | undefined {
+  #keep({ id }: Workload, held: Held): Located {
+    // The one before is closed after the new one was opened, so that the two never share a path.
+    this.release(id);
+    this.#held.set(id, held);
+    return { path: pathOf(held) };
+  }
+
+  /** Undefined when the namespace is not the pod's, or is gone. */
+  #hold(workload: Workload, file: string, isOf: (workload: Workload, netns: Netns) => boolean): Held | undefined {
     let fd: number;
     try {
-      fd = openSync(join(this.#proc, String(pid), 'ns/net'), 'r');
+      fd = openSync(file, 'r');
     } catch {
       return undefined;
     }
-    const path = `/proc/self/fd/${fd}`;
-    using netns = Netns.open(path);
     // What counts is the namespace that is held: the process may have ended, and its number been given to another.
-    const present = netns.run(() => Object.values(networkInterfaces()).flatMap((interfaces) => (interfaces ?? []).map(({ address }) => ipaddr.parse(address).toString())));
-    if (netns.inode !== this.#own && addresses.some((address) => present.includes(address))) return { fd, uid, inode: netns.inode, addresses: addresses.join() };
+    using netns = Netns.open(`/proc/self/fd/${fd}`);
+    if (netns.inode !== this.#own && isOf(workload, netns)) return { fd, uid: workload.uid, inode: netns.inode, addresses: addressKey(workload) };
     closeSync(fd);
     return undefined;
   }
@@ -120,11 +129,21 @@ export class PodNamespaces {
   }
 }
 
+function hasAddress({ addresses }: Workload, netns: Netns): boolean {
+  const present = netns.run(() => Object.values(networkInterfaces()).flatMap((interfaces) => (interfaces ?? []).map(({ address }) => ipaddr.parse(address).toString())));
+  return addresses.some((address) => present.includes(address));
+}
+
 /** Also for the programs that the agent starts. */
 function pathOf({ fd }: Held): string {
   return `/proc/${process.pid}/fd/${fd}`;
 }
 
-function cgroupUidOf({ uid, annotations }: Workload): string {
+/** The kubelet and the runtime list them in different orders. */
+function addressKey({ addresses }: Workload): string {
+  return [...addresses].sort().join();
+}
+
+export function kubeletUidOf({ uid, annotations }: Workload): string {
   return annotations[STATIC_POD_UID] ?? uid;
 }
