@@ -2,12 +2,15 @@
 import { readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { Command } from 'commander';
+import { cniLeftovers } from '../agent/cni-install.ts';
 import { captureLeftovers } from '../redirect/leftovers.ts';
 import { ensureWritableSysctls } from '../redirect/sysctls.ts';
 
 interface Flags {
   readonly node: string;
   readonly runDir: string;
+  readonly cniConfDir: string;
+  readonly cniBinDir: string;
   readonly remove?: boolean;
 }
 
@@ -16,6 +19,8 @@ export function leftoversCommand(): Command {
     .description('what of Orlop is on this node, which must have no agent any more; exit 1 when there is something')
     .requiredOption('--node <name>', 'this node, as its agent was told')
     .option('--run-dir <dir>', 'of its agent', '/run/orlop')
+    .option('--cni-conf-dir <dir>', 'of the node\'s network configuration', '/etc/cni/net.d')
+    .option('--cni-bin-dir <dir>', 'of its plugins', '/opt/cni/bin')
     .option('--remove', 'remove it; then exit 1 only when something is left all the same')
     .action((flags: Flags) => {
       if (flags.remove === true) {
@@ -29,8 +34,9 @@ export function leftoversCommand(): Command {
     });
 }
 
-function leftovers({ node, runDir }: Flags, remove: boolean): string[] {
-  return [...captureLeftovers(node, { remove }), ...filesIn(runDir, remove)];
+/** The CNI plugin first: with it, pods wait for an agent that does not come. */
+function leftovers({ node, runDir, cniConfDir: confDirectory, cniBinDir: binDirectory }: Flags, remove: boolean): string[] {
+  return [...cniLeftovers({ confDirectory, binDirectory }, { remove }), ...captureLeftovers(node, { remove }), ...filesIn(runDir, remove)];
 }
 
 /** The directory itself may be a mount. */
