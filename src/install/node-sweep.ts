@@ -19,9 +19,12 @@ export interface NodeFinding {
 
 const POLL_MS = 500;
 const COMPONENT = 'leftovers';
+/** What `orlop leftovers` must know of the agent. */
+const SHARED_FLAG = /^--(?:node|run-dir|cni-conf-dir|cni-bin-dir)=/;
 
 interface Container extends ApiObject {
   readonly name: string;
+  readonly args?: readonly string[];
   readonly env?: unknown;
   readonly volumeMounts?: readonly { readonly name: string }[];
 }
@@ -50,7 +53,7 @@ function sweeper(agents: Manifest, node: string): Manifest {
   const { containers: [agent], volumes = [], ...spec } = template['spec'] as PodSpec;
   const ofNode = volumes.filter((volume) => volume['hostPath'] !== undefined);
   const names = new Set(ofNode.map(({ name }) => name));
-  const { name: containerName = '', image, imagePullPolicy, env, securityContext, volumeMounts = [] } = agent ?? ({} as Partial<Container>);
+  const { name: containerName = '', image, imagePullPolicy, args = [], env, securityContext, volumeMounts = [] } = agent ?? ({} as Partial<Container>);
   return {
     apiVersion: 'v1',
     kind: 'Pod',
@@ -68,7 +71,7 @@ function sweeper(agents: Manifest, node: string): Manifest {
       automountServiceAccountToken: false,
       containers: [{
         name: containerName, image, imagePullPolicy, env, securityContext,
-        args: ['leftovers', '--remove', '--node=$(NODE_NAME)', '--run-dir=/run/orlop'],
+        args: ['leftovers', '--remove', ...args.filter((arg) => SHARED_FLAG.test(arg))],
         volumeMounts: volumeMounts.filter(({ name }) => names.has(name)),
       }],
       volumes: ofNode,
