@@ -3,7 +3,7 @@ SHELL := /bin/bash
 NODE := node_modules/.bin/node
 .DEFAULT_GOAL := help
 
-.PHONY: help setup demo test test-kube gateway-conformance kube-up kube-down check bench build bpf clean
+.PHONY: help setup demo story test test-kube gateway-conformance kube-up kube-down check bench build bpf clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-19s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -17,6 +17,9 @@ setup: ## install what Orlop needs (Debian packages, npm packages, BPF objects, 
 
 demo: .setup-done build ## a mesh of two nodes with bookinfo, routed by Istio's YAML (KEEP=1 leaves it running)
 	@bin/orlop demo $(if $(KEEP),--keep)
+
+story: .setup-done ## Orlop on a real Kubernetes of two nodes on this machine: installed, used, measured, removed without a trace
+	@$(NODE) scripts/story.ts
 
 test: .setup-done build ## every test: network namespaces, both backends, a real Kubernetes (needs root; Go to build that once)
 	@scripts/kube.sh >/dev/null

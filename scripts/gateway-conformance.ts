@@ -12,7 +12,7 @@ import { writeEchoImages } from '../test/kube/conformance/images.ts';
 import { MESH_FEATURES } from '../test/kube/conformance/features.ts';
 import { runSuite } from '../test/kube/conformance/suite.ts';
 import type { Verdict } from '../test/kube/conformance/verdicts.ts';
-import { deployOrlop, loadOrlop } from '../test/kube/orlop.ts';
+import { installOrlop, loadOrlop } from '../test/kube/orlop.ts';
 
 const ROOT = join(import.meta.dirname, '..');
 const GATEWAY_CLASS = 'orlop';
@@ -48,7 +48,7 @@ async function run({ profiles, report, log, cluster: name, flags }: Options): Pr
   say('Gateway API\'s definitions; Orlop');
   // Some are too large for the annotation that kubectl would keep a copy in.
   await cluster.kubectl(['apply', '--server-side', '-f', `${home}/crds`]);
-  await deployOrlop(cluster);
+  await installOrlop(cluster);
   const features = [...MESH_FEATURES, ...await gatewayFeatures(cluster, profiles)];
   say(`profiles ${profiles.join(', ')}; everything the suite says is in ${log}`);
   const { version } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as { version: string };

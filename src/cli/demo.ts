@@ -8,6 +8,7 @@ import { Command, Option } from 'commander';
 import { Lab } from '../lab/lab.ts';
 import { agentsUpToDate, scrapeAll } from '../lab/mesh-view.ts';
 import { bars, Screen } from './demo-screen.ts';
+import { near } from './shares.ts';
 
 const ROOT = join(import.meta.dirname, '../..');
 const LAB_NAME = 'demo';
@@ -34,11 +35,6 @@ interface Step {
   readonly by: 'versions' | 'statuses';
   readonly expect: string;
   readonly ok: (counts: Counts) => boolean;
-}
-
-/** Five standard deviations of a binomial share: a demo that fails by chance once in a million runs. */
-function near(count: number, requests: number, share: number): boolean {
-  return Math.abs(count - requests * share) <= 5 * Math.sqrt(requests * share * (1 - share));
 }
 
 const STEPS: readonly Step[] = [

@@ -1,9 +1,11 @@
-/** Orlop in a test cluster, as a user brings it there: its image on the nodes, and `kubectl apply -k deploy/`. */
+/** Orlop in a test cluster, as users bring it there and take it away: its image on the nodes, and kubectl or `orlop install` and `orlop uninstall`. */
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { buildImage } from '../../deploy/image/build.ts';
+import { ClusterError } from './cluster/cluster-error.ts';
 import type { Cluster } from './cluster/cluster.ts';
+import { orlop } from './command-line.ts';
 
 export const SYSTEM_NAMESPACE = 'orlop-system';
 const DEPLOY = join(import.meta.dirname, '../../deploy');
@@ -18,10 +20,31 @@ export async function loadOrlop(cluster: Cluster): Promise<void> {
   }
 }
 
-/** Install it, and wait until agents and control plane are ready. */
+/** `kubectl apply -k deploy/`; resolves when agents and control plane are ready. */
 export async function deployOrlop(cluster: Cluster): Promise<void> {
   await cluster.kubectl(['apply', '-k', DEPLOY]);
   for (const workload of ['deployment/orlop-control', 'daemonset/orlop-agent']) {
     await cluster.kubectl(['rollout', 'status', '-n', SYSTEM_NAMESPACE, '--timeout=120s', workload]);
   }
+}
+
+/** `kubectl delete -k deploy/`. */
+export async function removeOrlop(cluster: Cluster): Promise<void> {
+  await cluster.kubectl(['delete', '-k', DEPLOY, '--timeout=60s']);
+}
+
+/** `orlop install`, with the definitions of Istio's kinds; resolves when agents and control plane are ready; returns what the command said. */
+export async function installOrlop(cluster: Cluster): Promise<string> {
+  return must(cluster, ['install']);
+}
+
+/** `orlop uninstall`, also of what was made of its kinds; resolves when every node was looked at. */
+export async function uninstallOrlop(cluster: Cluster): Promise<string> {
+  return must(cluster, ['uninstall', '--purge']);
+}
+
+async function must(cluster: Cluster, args: readonly string[]): Promise<string> {
+  const { code, out, err } = await orlop(cluster, args);
+  if (code !== 0) throw new ClusterError(`orlop ${args.join(' ')}: ${err}${out}`);
+  return out;
 }
