@@ -68,6 +68,7 @@ class Failure extends Error {
 /** Kinds to their plurals. */
 const PLURALS: Readonly<Record<string, string>> = {
   Pod: 'pods', Namespace: 'namespaces', Service: 'services', ConfigMap: 'configmaps', Secret: 'secrets', EndpointSlice: 'endpointslices', Lease: 'leases', Event: 'events',
+  Node: 'nodes', DaemonSet: 'daemonsets',
   CustomResourceDefinition: 'customresourcedefinitions', VirtualService: 'virtualservices', AuthorizationPolicy: 'authorizationpolicies', PeerAuthentication: 'peerauthentications',
   RequestAuthentication: 'requestauthentications', DestinationRule: 'destinationrules', ServiceEntry: 'serviceentries', WorkloadEntry: 'workloadentries', Gateway: 'gateways',
   Sidecar: 'sidecars', WorkloadGroup: 'workloadgroups', ProxyConfig: 'proxyconfigs', EnvoyFilter: 'envoyfilters', Telemetry: 'telemetries', WasmPlugin: 'wasmplugins',
