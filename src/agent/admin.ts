@@ -10,7 +10,7 @@ export interface AdminSource {
   readonly snapshot: () => Snapshot | undefined;
   /** Digest of the configuration that is in force in every worker. */
   readonly digest: () => string;
-  readonly readiness: () => Reply;
+  readonly readiness: (url: URL) => Reply;
   readonly pods: () => readonly PodState[];
   /** Live state of one pod: its table, its clusters with their endpoints. Undefined when it is not enrolled here. */
   readonly describe: (id: string) => Promise<unknown>;
@@ -21,7 +21,7 @@ const LEVELS: readonly string[] = ['debug', 'info', 'warn', 'error', 'silent'] s
 
 export function adminRoutes(source: AdminSource): Routes {
   return {
-    '/healthz': () => source.readiness(),
+    '/healthz': (url) => source.readiness(url),
     '/config/digest': () => ({ body: `${source.digest()}\n` }),
     '/config/problems': () => ({ body: (source.snapshot()?.problems ?? []).map((problem) => `${renderProblem(problem)}\n`).join('') }),
     '/config/snapshot': () => json(source.snapshot()),

@@ -9,29 +9,55 @@ import type { Snapshot, Workload } from '../mesh/snapshot.ts';
 import { parseExclusions } from '../redirect/exclusions.ts';
 import type { Exclusions } from '../redirect/exclusions.ts';
 import { closeListeners, openListeners } from '../redirect/listeners.ts';
-import type { PodListeners, Redirector } from '../redirect/redirector.ts';
+import type { Inherited } from '../redirect/listeners.ts';
+import type { OriginalDst, PodListeners, Redirector } from '../redirect/redirector.ts';
 import { Netns } from '../sys/netns.ts';
 import type { Certificates } from './certificates.ts';
+import type { Sandbox } from './cni-server.ts';
+import { openConnections } from './open-connections.ts';
+import type { PodHistory } from './pod-history.ts';
 import type { PodNamespaces } from './pod-namespaces.ts';
+import type { Sandboxes } from './sandboxes.ts';
 import type { Workers } from './workers.ts';
 
 const RETRY_MS = 1_000;
+/** Runtimes may tear a pod's network down some moments before its last process ends. */
+const ENDING_MS = 5_000;
 /** How often pods are looked at for a sandbox that was made anew, where namespaces are found by processes. */
 const MOVED_MS = 5_000;
 /** Phases of a pod whose processes have ended: there is nothing left to capture. */
-const ENDED = new Set(['Succeeded', 'Failed']);
+export const ENDED: ReadonlySet<string> = new Set(['Succeeded', 'Failed']);
 
 interface Member {
   readonly workload: Workload;
   /** Changes of these mean a new enrolment. */
   readonly key: string;
   readonly listeners: PodListeners;
+  readonly originalDsts: readonly OriginalDst[];
 }
+
+/**
+ * following: pods join and leave; held: another agent changes the capture, and nothing is done here; gone: that one serves, and
+ * what is left here are connections.
+ */
+type Mode = 'following' | 'held' | 'gone';
+
+const NO_LISTENERS: PodListeners = { outbound: [], inbound: [], hbone: [] };
 
 export interface PodState {
   readonly id: string;
   readonly state: 'enrolled' | 'failed' | 'not enrolled';
   readonly reason: string;
+}
+
+/** Of pods that are captured before they start. */
+export interface Starts {
+  readonly history: PodHistory;
+  readonly sandboxes: Sandboxes;
+  /** Are pods of this namespace? */
+  readonly includes: (namespace: string) => boolean;
+  /** One that was not, although it should have been, has joined while it runs. */
+  readonly onRepaired: () => void;
 }
 
 export interface EnrolmentOptions {
@@ -42,6 +68,10 @@ export interface EnrolmentOptions {
   /** Undefined: pods' annotations say where their namespaces are, and a pod without one is left out. */
   readonly namespaces: PodNamespaces | undefined;
   readonly log: Logger;
+  /** Another agent serves this node still: nothing is done before {@link Enrolment.resume}. */
+  readonly held: boolean;
+  /** Undefined: no CNI plugin tells of pods before they start. */
+  readonly starts: Starts | undefined;
   /** A snapshot has been brought in line, but for so many pods that are tried again. */
   readonly onApplied: (pending: number) => void;
 }
@@ -53,23 +83,33 @@ export class Enrolment {
   readonly #certificates: Certificates;
   readonly #namespaces: PodNamespaces | undefined;
   readonly #log: Logger;
+  readonly #starts: Starts | undefined;
   readonly #onApplied: (pending: number) => void;
+  /** Pods whose sandbox has just been torn down, and until when its last processes may be about. */
+  readonly #ending = new Map<string, number>();
   readonly #members = new Map<string, Member>();
   readonly #failures = new Map<string, string>();
+  /** Members whose worker has not said yet that it serves them. */
+  readonly #unserved = new Set<string>();
+  #mode: Mode;
+  #inherited: Inherited = () => undefined;
+  #earlierDsts: readonly OriginalDst[] = [];
   /** Pods without a process, and so without anything to capture. */
   readonly #absent = new Map<string, string>();
   #moved: NodeJS.Timeout | undefined;
   #snapshot: Snapshot | undefined;
   #retry: NodeJS.Timeout | undefined;
 
-  constructor({ node, redirector, workers, certificates, namespaces, log, onApplied }: EnrolmentOptions) {
+  constructor({ node, redirector, workers, certificates, namespaces, log, held, starts, onApplied }: EnrolmentOptions) {
     this.#node = node;
     this.#redirector = redirector;
     this.#workers = workers;
     this.#certificates = certificates;
     this.#namespaces = namespaces;
     this.#log = log;
+    this.#starts = starts;
     this.#onApplied = onApplied;
+    this.#mode = held ? 'held' : 'following';
     if (namespaces !== undefined) this.#moved = setInterval(() => this.#rejoinMoved(namespaces), MOVED_MS).unref();
   }
 
@@ -77,7 +117,16 @@ export class Enrolment {
   apply(snapshot: Snapshot): void {
     this.#snapshot = snapshot;
     clearTimeout(this.#retry);
-    const wanted = new Map(this.#located(snapshot.workloads.filter((workload) => this.#takesPart(workload))).map((workload) => [workload.id, workload]));
+    this.#retry = undefined;
+    if (this.#mode === 'held') return;
+    if (this.#mode === 'gone') {
+      this.#forgetAllBut(new Set(snapshot.workloads.map(({ id }) => id)));
+      return;
+    }
+    const own = snapshot.workloads.filter(({ node }) => node === this.#node).map((workload) => this.#starts?.sandboxes.complete(workload) ?? workload);
+    this.#starts?.sandboxes.retain(own);
+    this.#starts?.history.see(own);
+    const wanted = new Map(this.#located(own.filter((workload) => this.#takesPart(workload))).map((workload) => [workload.id, workload]));
     for (const [id, member] of this.#members) {
       const workload = wanted.get(id);
       if (workload === undefined || keyOf(workload, this.#identityOf(workload)) !== member.key) this.#leave(id);
@@ -91,7 +140,93 @@ export class Enrolment {
 
   /** Pods that should be enrolled and are not yet, with the reason. */
   get pending(): ReadonlyMap<string, string> {
-    return this.#failures;
+    return new Map([...[...this.#unserved].map((id) => [id, 'its worker does not serve it yet'] as const), ...this.#failures]);
+  }
+
+  /** SPIFFE ids of the pods of this node that will be enrolled. */
+  identitiesIn(snapshot: Snapshot): Set<string> {
+    return new Set(snapshot.workloads.filter((workload) => this.#takesPart(workload)).map((workload) => identityOf(workload, snapshot)));
+  }
+
+  /** From now on nobody joins or leaves: another agent begins to change the capture. What there is, for it to take over. */
+  hold(): { pods: readonly string[]; fds: readonly number[]; originalDsts: readonly OriginalDst[] } {
+    this.#mode = 'held';
+    const members = [...this.#members.values()];
+    const fds = members.flatMap(({ listeners: { outbound, inbound, hbone } }) => [...outbound, ...inbound, ...hbone]);
+    const originalDsts = new Map(members.flatMap((member) => member.originalDsts).map((descriptor) => [JSON.stringify(descriptor), descriptor]));
+    return { pods: [...this.#members.keys()], fds, originalDsts: [...originalDsts.values()] };
+  }
+
+  /** Follow the configuration, from the newest on; with what an agent before has passed on. */
+  resume(inherited: Inherited = () => undefined, earlierDsts: readonly OriginalDst[] = []): void {
+    this.#inherited = inherited;
+    this.#earlierDsts = earlierDsts;
+    this.#starts?.history.reload();
+    this.#starts?.sandboxes.reload();
+    const identities = this.#mode === 'gone' ? [...this.#members.values()].map(({ workload }) => this.#identityOf(workload)) : [];
+    const kept = this.#certificates.keep(identities);
+    // Without listeners of their own they are to be enrolled again, over whatever the other agent has left.
+    if (this.#mode === 'gone') this.#members.clear();
+    this.#mode = 'following';
+    if (this.#snapshot !== undefined) this.apply(this.#snapshot);
+    kept();
+  }
+
+  /** Another agent serves the pods: close this one's copies of their listening sockets, and touch the capture no more. */
+  letGo(): void {
+    this.#mode = 'gone';
+    clearInterval(this.#moved);
+    for (const [id, member] of this.#members) {
+      closeListeners(member.listeners);
+      this.#members.set(id, { ...member, listeners: NO_LISTENERS });
+    }
+  }
+
+  /** The pod's listeners accept. */
+  served(id: string): void {
+    this.#unserved.delete(id);
+    this.#starts?.sandboxes.served(id);
+  }
+
+  /**
+   * A pod is about to start. It is enrolled as soon as it is in the configuration; resolves when it is served. Rejects with why it is not when
+   * `signal` is aborted: then its network is not used.
+   */
+  async admit(sandbox: Sandbox, signal: AbortSignal): Promise<void> {
+    const { id } = sandbox;
+    // Another sandbox of the same pod has no process any more.
+    this.#leave(id);
+    this.#namespaces?.release(id);
+    this.#ending.delete(id);
+    const served = this.#starts?.sandboxes.add(sandbox);
+    if (this.#snapshot !== undefined) this.apply(this.#snapshot);
+    const aborted = Promise.withResolvers<never>();
+    const abort = (): void => aborted.reject(new Error(this.#whyNotServed(id)));
+    signal.addEventListener('abort', abort);
+    if (signal.aborted) abort();
+    try {
+      await Promise.race([served, aborted.promise]);
+    } catch (error) {
+      this.dismiss(sandbox);
+      throw error;
+    } finally {
+      signal.removeEventListener('abort', abort);
+    }
+  }
+
+  /** A sandbox is torn down; its pod's processes have ended. */
+  dismiss(sandbox: Pick<Sandbox, 'id' | 'containerId'>): void {
+    const { id } = sandbox;
+    if (this.#starts?.sandboxes.remove(sandbox) !== true) return;
+    this.#ending.set(id, performance.now() + ENDING_MS);
+    if (this.#mode !== 'following') return;
+    this.#leave(id);
+    this.#failures.delete(id);
+    this.#namespaces?.release(id);
+  }
+
+  #whyNotServed(id: string): string {
+    return this.pending.get(id) ?? this.#absent.get(id) ?? (this.#mode === 'following' ? 'the configuration in force does not have it yet' : 'the agent is being replaced');
   }
 
   get enrolled(): number {
@@ -101,11 +236,11 @@ export class Enrolment {
   /** Every pod of this node and what became of it. */
   states(): PodState[] {
     return (this.#snapshot?.workloads ?? []).filter((workload) => workload.node === this.#node).map((workload) => {
-      const { id } = workload;
+      const { id, phase } = workload;
       if (this.#members.has(id)) return { id, state: 'enrolled', reason: workload.enrolReason };
       const failure = this.#failures.get(id);
       if (failure !== undefined) return { id, state: 'failed', reason: failure };
-      return { id, state: 'not enrolled', reason: this.#absent.get(id) ?? workload.enrolReason };
+      return { id, state: 'not enrolled', reason: this.#absent.get(id) ?? (ENDED.has(phase) ? `it has ended (${phase})` : workload.enrolReason) };
     });
   }
 
@@ -115,7 +250,7 @@ export class Enrolment {
     this.#leave(id);
     this.#failures.set(id, reason);
     const snapshot = this.#snapshot;
-    if (snapshot !== undefined) this.#retry ??= setTimeout(() => this.apply(snapshot), RETRY_MS).unref();
+    if (snapshot !== undefined && this.#mode === 'following') this.#retry ??= setTimeout(() => this.apply(snapshot), RETRY_MS).unref();
   }
 
   /** The network namespaces of these pods, as far as they are found; for the length of the call. */
@@ -142,8 +277,17 @@ export class Enrolment {
   /** With their network namespaces; those without a process are left out until they have one. */
   #located(workloads: readonly Workload[]): Workload[] {
     this.#absent.clear();
-    const located = this.#namespaces?.locate(workloads.filter(({ netnsPath }) => netnsPath === undefined));
+    const nowMs = performance.now();
+    for (const [id, untilMs] of this.#ending) if (untilMs <= nowMs) this.#ending.delete(id);
+    const located = this.#namespaces?.locate(
+      workloads.filter(({ id, netnsPath }) => netnsPath === undefined && !this.#ending.has(id)),
+      (workload) => this.#starts?.sandboxes.of(workload)?.netnsPath,
+    );
     return workloads.flatMap((workload) => {
+      if (this.#ending.has(workload.id)) {
+        this.#absent.set(workload.id, 'its sandbox has just ended');
+        return [];
+      }
       const found = located?.get(workload.id);
       if (found === undefined) return [workload];
       if ('path' in found) return [{ ...workload, netnsPath: found.path }];
@@ -157,6 +301,7 @@ export class Enrolment {
   }
 
   #rejoinMoved(namespaces: PodNamespaces): void {
+    if (this.#mode !== 'following') return;
     const moved = namespaces.releaseMoved([...this.#members.values()].map(({ workload }) => workload));
     for (const id of moved) {
       this.#log.info({ pod: id }, 'the pod has a new sandbox; it is enrolled anew');
@@ -174,14 +319,19 @@ export class Enrolment {
       if (!existsSync(netnsPath)) throw new Error(`its network namespace ${netnsPath} does not exist`);
       const exclusions = this.#exclusionsOf(workload);
       using netns = Netns.open(netnsPath);
-      listeners = openListeners(netns, exclusions);
+      listeners = openListeners(netns, exclusions, this.#inherited);
       const identity = this.#identityOf(workload);
+      const earlier = this.#isLate(workload) ? openConnections(netns) : undefined;
       this.#certificates.enrol({ id, identity, netnsPath });
       const originalDst = this.#redirector.enrol({ id, netnsPath, addresses: workload.addresses, exclusions }, listeners);
-      this.#workers.enrol({ id, identity, baggage: baggageOf(workload), netnsPath, addresses: workload.addresses }, { ...listeners, originalDst });
-      this.#members.set(id, { workload, key: keyOf(workload, identity), listeners });
+      const originalDsts = [originalDst, ...this.#earlierDsts.filter((descriptor) => JSON.stringify(descriptor) !== JSON.stringify(originalDst))];
+      this.#unserved.add(id);
+      this.#workers.enrol({ id, identity, baggage: baggageOf(workload), netnsPath, addresses: workload.addresses }, { ...listeners, originalDsts });
+      this.#members.set(id, { workload, key: keyOf(workload, identity), listeners, originalDsts });
       this.#failures.delete(id);
       this.#log.info({ pod: id, redirect: originalDst.kind === 'bpf' ? 'ebpf' : 'iptables', identity, addresses: workload.addresses }, 'pod enrolled');
+      if (earlier !== undefined) this.#tellRepair(id, earlier);
+      this.#starts?.history.captured(workload);
     } catch (error) {
       this.#certificates.release(id);
       if (listeners !== undefined) closeListeners(listeners);
@@ -189,19 +339,41 @@ export class Enrolment {
     }
   }
 
+  /** Should it have been captured before it started? */
+  #isLate(workload: Workload): boolean {
+    const starts = this.#starts;
+    return starts?.includes(workload.namespace) === true && starts.sandboxes.of(workload) === undefined && starts.history.isLate(workload);
+  }
+
+  #tellRepair(id: string, connections: number): void {
+    this.#log.warn({ pod: id, connections }, 'the pod had come up outside the mesh, and has been joined now; connections that it had before stay outside until they end');
+    this.#starts?.onRepaired();
+  }
+
   #fail(id: string, reason: string): void {
     if (this.#failures.get(id) !== reason) this.#log.error({ pod: id, reason }, 'pod could not be enrolled; tried again every second');
     this.#failures.set(id, reason);
   }
 
-  #identityOf({ namespace, serviceAccount }: Workload): string {
-    return formatSpiffeId({ trustDomain: this.#snapshot?.mesh.trustDomain ?? '', namespace, serviceAccount });
+  #identityOf(workload: Workload): string {
+    return identityOf(workload, this.#snapshot);
+  }
+
+  /** Another agent has released pods that are not there any more; here their network namespaces must not be held open. */
+  #forgetAllBut(present: ReadonlySet<string>): void {
+    for (const id of this.#members.keys()) {
+      if (present.has(id)) continue;
+      this.#members.delete(id);
+      this.#workers.release(id);
+      this.#certificates.release(id);
+    }
   }
 
   #leave(id: string): void {
     const member = this.#members.get(id);
     if (member === undefined) return;
     this.#members.delete(id);
+    this.#unserved.delete(id);
     try {
       this.#redirector.release(id);
     } catch (error) {
@@ -222,9 +394,14 @@ export class Enrolment {
   }
 }
 
+function identityOf({ namespace, serviceAccount }: Workload, snapshot: Snapshot | undefined): string {
+  return formatSpiffeId({ trustDomain: snapshot?.mesh.trustDomain ?? '', namespace, serviceAccount });
+}
+
 /** What a pod's enrolment was made from: when it differs, the pod is enrolled anew. */
 function keyOf({ uid, netnsPath, addresses, annotations }: Workload, identity: string): string {
-  return JSON.stringify([uid, netnsPath, addresses, identity, parseExclusions(annotations).exclusions]);
+  // The runtime and the API server list the addresses in different orders.
+  return JSON.stringify([uid, netnsPath, [...addresses].sort(), identity, parseExclusions(annotations).exclusions]);
 }
 
 /** What servers of tunnels learn of a client besides its identity; the keys are ztunnel's. */

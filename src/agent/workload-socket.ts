@@ -3,14 +3,15 @@
  * gets depends on who the kernel says it is. The socket has a directory of its own, which is all that a pod need mount: one
  * that is mounted outlives the agent, and the admin socket is not in it.
  */
-import { chmodSync, mkdirSync, renameSync, rmSync, statSync } from 'node:fs';
+import { chmodSync, mkdirSync } from 'node:fs';
 import { createServer } from 'node:net';
 import type { Server, Socket } from 'node:net';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { Notices } from '../certs/workload-api/notices.ts';
 import type { AttestedPod, ServingOptions } from '../certs/workload-api/pod-server.ts';
 import type { WorkloadServers } from '../certs/workload-api/workload-servers.ts';
 import { peerCredentials, peerNamespace } from '../sys/peer.ts';
+import { listenAt } from '../sys/unix-socket.ts';
 import { Attestor } from './attestor.ts';
 import type { AttestablePod, Peer } from './attestor.ts';
 
@@ -23,34 +24,23 @@ export class WorkloadSocket {
   #closed = false;
   readonly #notices: Notices;
   readonly #listener: Server;
-  #inode = -1;
+  #takeAway: () => void = () => undefined;
 
-  private constructor(path: string, options: ServingOptions) {
-    this.path = path;
+  /** It will be `workload.sock` in `directory`; its parents must let other users pass (mode 711). */
+  constructor(directory: string, options: ServingOptions) {
+    this.path = join(directory, 'workload.sock');
     this.#options = options;
     this.#notices = new Notices(options.clock);
     this.#listener = createServer((connection) => this.#accept(connection));
   }
 
-  /**
-   * Listen on `workload.sock` in `directory`, which is made; its parents must let other users pass (mode 711). The socket takes the place
-   * of one before it in one step, complete with its rights, so clients never find it missing.
-   */
-  static async open(directory: string, options: ServingOptions): Promise<WorkloadSocket> {
+  /** Listen, in the place of an agent that did before. */
+  async listen(): Promise<void> {
+    const directory = dirname(this.path);
     mkdirSync(directory, { recursive: true });
     chmodSync(directory, 0o755);
-    const socket = new WorkloadSocket(join(directory, 'workload.sock'), options);
-    const bound = join(directory, `.${process.pid}.sock`);
-    rmSync(bound, { force: true });
-    await new Promise<void>((resolve, reject) => {
-      socket.#listener.once('error', reject);
-      socket.#listener.listen(bound, resolve);
-    });
-    chmodSync(bound, 0o666);
-    socket.#inode = statSync(bound).ino;
-    renameSync(bound, socket.path);
-    socket.#listener.on('error', (error) => options.log.error({ reason: error.message }, 'the workload socket could not accept a connection'));
-    return socket;
+    this.#takeAway = await listenAt(this.#listener, this.path, 0o666);
+    this.#listener.on('error', (error) => this.#options.log.error({ reason: error.message }, 'the workload socket could not accept a connection'));
   }
 
   /** From now on processes of this pod are served. */
@@ -67,8 +57,8 @@ export class WorkloadSocket {
 
   /** End what is open. The socket goes, unless the next agent's has its place by now. */
   close(): void {
-    this.#listener.close();
-    if (statSync(this.path, { throwIfNoEntry: false })?.ino === this.#inode) rmSync(this.path);
+    if (this.#listener.listening) this.#listener.close();
+    this.#takeAway();
     this.#closed = true;
     void this.#servers?.then((servers) => servers.close());
   }

@@ -2,6 +2,8 @@
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { Agent } from '../agent/agent.ts';
 import type { CaAddress } from '../agent/certificates.ts';
+import type { CniSettings } from '../agent/cni.ts';
+import type { ObjectName } from '../agent/own-daemonset.ts';
 import type { LogLevel } from '../core/log-level.ts';
 import type { RedirectMode } from '../redirect/detect.ts';
 import { configPlace } from './config-place.ts';
@@ -9,6 +11,7 @@ import { duration, port } from './values.ts';
 import { EX_USAGE, fail, runUntilEnded } from './long-running.ts';
 
 const DAY_MS = 86_400_000;
+const TEN_MINUTES_MS = 600_000;
 const CA_SERVER_NAME = 'orlop-control.orlop-system.svc';
 
 interface Flags {
@@ -29,6 +32,13 @@ interface Flags {
   caToken?: string;
   certificateLifetime: number;
   allowLocalJwks?: boolean;
+  instance?: string;
+  handOverDrain: number;
+  cniConfDir?: string;
+  cniBinDir?: string;
+  cniExclude: string[];
+  daemonset?: ObjectName;
+  removeTaint?: string;
 }
 
 export function agentCommand(): Command {
@@ -51,6 +61,13 @@ export function agentCommand(): Command {
     .option('--certificate-lifetime <duration>', 'of workloads\' certificates; renewed at half of it', duration, DAY_MS)
     .option('--allow-local-jwks', 'fetch the keys of token issuers from loopback and link-local addresses too (for laboratories)')
     .option('--keep-redirect', 'leave capture in force when the agent ends, for the next one')
+    .option('--instance <name>', 'tells this agent from the ones before and after it (orlop ready; default: its process id)')
+    .option('--hand-over-drain <duration>', 'how long connections may go on here once another agent has taken over and this one is asked to end', duration, TEN_MINUTES_MS)
+    .option('--cni-conf-dir <dir>', 'capture new pods before they start: directory of the node\'s network configuration, which gets an entry (with --cni-bin-dir)')
+    .option('--cni-bin-dir <dir>', 'where the node\'s container runtime has its CNI plugins')
+    .option('--cni-exclude <namespaces>', 'whose pods start without being asked for, and also without an agent; separated by commas', names, ['kube-system', 'orlop-system'])
+    .option('--daemonset <namespace/name>', 'what this agent is a pod of: when it is deleted, the CNI plugin goes with its last agents', objectName)
+    .option('--remove-taint <key>', 'taken from this node when the agent is ready (orlop.io/agent-not-ready, put there by whoever makes nodes)')
     .action(async (flags: Flags) => {
       await run(flags);
     });
@@ -66,11 +83,17 @@ async function run(flags: Flags): Promise<void> {
     fail('agent', EX_USAGE, '--ca-address needs --ca-roots and --ca-token: the roots to trust the CA by, and the token of this node');
     return;
   }
+  if ((flags.cniConfDir === undefined) !== (flags.cniBinDir === undefined) || (flags.cniConfDir !== undefined && 'directory' in config)) {
+    fail('agent', EX_USAGE, '--cni-conf-dir and --cni-bin-dir go together, and with a cluster instead of --config');
+    return;
+  }
   await runUntilEnded('agent', async () =>
     Agent.start({
       config,
       node: flags.node,
       runDirectory: flags.runDir,
+      instance: flags.instance ?? String(process.pid),
+      handOverDrainMs: flags.handOverDrain,
       redirect: flags.redirect,
       concurrency: flags.concurrency,
       accessLog: flags.accessLog,
@@ -81,12 +104,29 @@ async function run(flags: Flags): Promise<void> {
       ca: caOf(flags),
       certificateLifetimeMs: flags.certificateLifetime,
       allowLocalJwks: flags.allowLocalJwks === true,
+      cni: cniOf(flags),
+      daemonSet: flags.daemonset,
+      removeTaint: flags.removeTaint,
     }),
   );
 }
 
 function caOf({ caAddress: address, caServerName: serverName, caRoots: rootsFile, caToken: tokenFile }: Flags): CaAddress | undefined {
   return address === undefined || rootsFile === undefined || tokenFile === undefined ? undefined : { address, serverName, rootsFile, tokenFile };
+}
+
+function cniOf({ cniConfDir: confDirectory, cniBinDir: binDirectory, cniExclude: excludeNamespaces }: Flags): CniSettings | undefined {
+  return confDirectory === undefined || binDirectory === undefined ? undefined : { confDirectory, binDirectory, excludeNamespaces };
+}
+
+function names(text: string): string[] {
+  return text.split(',').map((name) => name.trim()).filter((name) => name !== '');
+}
+
+function objectName(text: string): ObjectName {
+  const [namespace = '', name = '', rest] = text.split('/');
+  if (namespace === '' || name === '' || rest !== undefined) throw new InvalidArgumentError('NAMESPACE/NAME.');
+  return { namespace, name };
 }
 
 function count(text: string): number {

@@ -5,8 +5,8 @@ import { createServer } from 'node:http';
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import { text } from 'node:stream/consumers';
 import { LabError } from './lab-error.ts';
-import { AGENT_ACTIONS } from './status.ts';
-import type { AgentAction, Progress } from './status.ts';
+import { AGENT_ACTIONS, PROCESS_ACTIONS } from './status.ts';
+import type { Progress } from './status.ts';
 import type { Supervisor } from './supervisor.ts';
 
 export interface ControlOptions {
@@ -80,10 +80,10 @@ export class ControlServer {
       case '/apply': return supervisor.apply(await text(request), options);
       case '/delete': return supervisor.remove(await text(request), options);
       case '/agent':
-        await supervisor.actOnAgent(url.searchParams.get('node') ?? '', actionOf(url));
+        await supervisor.actOnAgent(url.searchParams.get('node') ?? '', actionOf(url, AGENT_ACTIONS));
         return {};
       case '/control':
-        await supervisor.actOnControl(actionOf(url));
+        await supervisor.actOnControl(actionOf(url, PROCESS_ACTIONS));
         return {};
       case '/down':
         this.#options.onDown();
@@ -105,8 +105,9 @@ export class ControlServer {
   }
 }
 
-function actionOf(url: URL): AgentAction {
-  const action = url.searchParams.get('action') ?? '';
-  if (!AGENT_ACTIONS.includes(action as AgentAction)) throw new LabError(`"${action}" is not something it can be told; use ${AGENT_ACTIONS.join(', ')}`);
-  return action as AgentAction;
+function actionOf<T extends string>(url: URL, actions: readonly T[]): T {
+  const asked = url.searchParams.get('action') ?? '';
+  const action = actions.find((one) => one === asked);
+  if (action === undefined) throw new LabError(`"${asked}" is not something it can be told; use ${actions.join(', ')}`);
+  return action;
 }

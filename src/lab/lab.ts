@@ -15,7 +15,7 @@ import { inPod } from './enter.ts';
 import { expand, labName } from './expand.ts';
 import { LabError } from './lab-error.ts';
 import { LABS_DIRECTORY, LabPaths } from './names.ts';
-import type { AgentAction, Applied, ContainerStatus, LabStatus, NodeStatus, PodStatus, Progress } from './status.ts';
+import type { AgentAction, Applied, ContainerStatus, LabStatus, NodeStatus, PodStatus, ProcessAction, Progress } from './status.ts';
 import type { World } from './world.ts';
 
 const SUPERVISOR_START_MS = 20_000;
@@ -173,7 +173,7 @@ export class Lab implements AsyncDisposable {
   }
 
   /** The CA that the agents share, to be disturbed. */
-  async control(action: AgentAction): Promise<void> {
+  async control(action: ProcessAction): Promise<void> {
     await this.#control.call('POST', '/control', { query: { action } });
   }
 

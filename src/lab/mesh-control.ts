@@ -14,7 +14,7 @@ import { inCgroup } from './enter.ts';
 import { LabError } from './lab-error.ts';
 import { NETNS_DIRECTORY } from './names.ts';
 import type { LabPaths } from './names.ts';
-import type { AgentAction } from './status.ts';
+import type { ProcessAction } from './status.ts';
 import { Supervised } from './supervised.ts';
 import type { World } from './world.ts';
 
@@ -78,7 +78,7 @@ export class MeshControl {
     return ['--ca-address', this.#listen, '--ca-roots', this.#paths.roots, '--ca-token', this.#tokenPath(node), '--certificate-lifetime', this.#world.control.lifetime];
   }
 
-  async act(action: AgentAction): Promise<void> {
+  async act(action: ProcessAction): Promise<void> {
     if (action === 'kill') this.#process.signal('SIGKILL');
     if (action === 'stop' || action === 'restart') await this.stop();
     if (action === 'restart' || (action === 'start' && this.#stopped)) this.start();

@@ -3,8 +3,10 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { Netns } from '../sys/netns.ts';
 import { makeCgroup } from './cgroup.ts';
+import { sleep } from './command.ts';
 import { baseEnvironment, CHECKOUT, ORLOP } from './checkout.ts';
 import { inCgroup, withResolver } from './enter.ts';
+import { LabError } from './lab-error.ts';
 import { NETNS_DIRECTORY } from './names.ts';
 import type { LabPaths } from './names.ts';
 import { attemptProbe } from './probe.ts';
@@ -17,14 +19,24 @@ const POLL_MS = 100;
 /** Longer than the agent's own drain (DRAIN_DEADLINE_MS), so that it removes its rules itself. */
 const STOP_GRACE_MS = 8_000;
 
-const HEALTH: Probe = {
-  kind: 'httpGet', port: HEALTH_PORT, path: '/healthz/ready', headers: {}, initialDelayMs: 0, periodMs: POLL_MS, timeoutMs: 1000, successThreshold: 1, failureThreshold: 1,
+/** Within it the next agent must serve. */
+const UPGRADE_MS = 60_000;
+/** Longer than an agent that was taken over from drains at most. */
+const UPGRADED_GRACE_MS = 660_000;
+
+const HEALTH: Omit<Probe, 'path'> = {
+  kind: 'httpGet', port: HEALTH_PORT, headers: {}, initialDelayMs: 0, periodMs: POLL_MS, timeoutMs: 1000, successThreshold: 1, failureThreshold: 1,
 };
 
 export class NodeAgent {
   readonly node: LabNode;
   readonly #netns: Netns;
-  readonly #process: Supervised;
+  readonly #make: (instance: string) => Supervised;
+  #process: Supervised;
+  /** Agents so far that were made to take over, so that each has a name of its own. */
+  #upgrades = 0;
+  /** Agents that were taken over from, while they finish their connections. */
+  readonly #leaving = new Set<Supervised>();
   readonly #runDirectory: string;
   readonly #logPath: string;
   #stopped = false;
@@ -43,18 +55,22 @@ export class NodeAgent {
     const argv = [
       ORLOP, 'agent', '--config', paths.config, '--node', node.name, '--run-dir', this.#runDirectory, '--redirect', world.agent.redirect, ...caArgs, ...world.agent.args,
     ];
-    this.#process = new Supervised({
-      argv: inCgroup(makeCgroup(world.name, `agent-${node.name}`), withResolver(paths.nodeResolver(node.name), argv)),
-      env: baseEnvironment(),
-      cwd: CHECKOUT,
-      logPath: this.#logPath,
-      netns: this.#netns,
-      onChange: () => {
-        // It has begun or ended: whatever it answered before, it was another process.
-        this.#ready = false;
-        options.onChange();
-      },
-    });
+    this.#make = (instance) => {
+      const process: Supervised = new Supervised({
+        argv: inCgroup(makeCgroup(world.name, `agent-${node.name}`), withResolver(paths.nodeResolver(node.name), [...argv, '--instance', instance])),
+        env: baseEnvironment(),
+        cwd: CHECKOUT,
+        logPath: this.#logPath,
+        netns: this.#netns,
+        onChange: () => {
+          // It has begun or ended: whatever it answered before, it was another process.
+          if (process === this.#process) this.#ready = false;
+          options.onChange();
+        },
+      });
+      return process;
+    };
+    this.#process = this.#make(this.#instance);
   }
 
   start(): void {
@@ -74,13 +90,34 @@ export class NodeAgent {
     if (action === 'kill') this.#process.signal('SIGKILL');
     if (action === 'stop' || action === 'restart') await this.stop();
     if (action === 'restart' || (action === 'start' && this.#stopped)) this.start();
+    if (action === 'upgrade') await this.#upgrade();
   }
 
   async stop(): Promise<void> {
     this.#stopped = true;
     this.#ready = false;
     clearTimeout(this.#timer);
-    await this.#process.stop(STOP_GRACE_MS);
+    await Promise.all([...this.#leaving, this.#process].map(async (process) => process.stop(STOP_GRACE_MS)));
+  }
+
+  get #instance(): string {
+    return `${this.node.name}-${this.#upgrades}`;
+  }
+
+  /** As a DaemonSet with maxSurge does it: the next agent starts, and when it is ready, the one before is asked to end. */
+  async #upgrade(): Promise<void> {
+    const before = this.#process;
+    this.#upgrades += 1;
+    this.#ready = false;
+    this.#process = this.#make(this.#instance);
+    this.#process.start();
+    const endMs = Date.now() + UPGRADE_MS;
+    while (!this.#ready) {
+      if (Date.now() > endMs) throw new LabError(`the next agent of ${this.node.name} was not ready within ${UPGRADE_MS / 1000} s; see ${this.#logPath}`);
+      await sleep(POLL_MS);
+    }
+    this.#leaving.add(before);
+    void before.stop(UPGRADED_GRACE_MS).finally(() => this.#leaving.delete(before));
   }
 
   close(): void {
@@ -94,7 +131,8 @@ export class NodeAgent {
   }
 
   async #look(): Promise<void> {
-    const ready = await attemptProbe(HEALTH, this.#netns, '127.0.0.1');
+    const instance = this.#instance;
+    const ready = await attemptProbe({ ...HEALTH, path: `/healthz/ready?instance=${instance}` }, this.#netns, '127.0.0.1') && instance === this.#instance;
     if (this.#stopped) return;
     this.#ready = ready;
     this.#poll();

@@ -65,7 +65,10 @@ export interface LabStatus {
   services: ServiceStatus[];
 }
 
-export const AGENT_ACTIONS = ['restart', 'kill', 'stop', 'start'] as const;
+export const PROCESS_ACTIONS = ['restart', 'kill', 'stop', 'start'] as const;
+/** upgrade: the next one takes over while this one serves. */
+export const AGENT_ACTIONS = [...PROCESS_ACTIONS, 'upgrade'] as const;
+export type ProcessAction = (typeof PROCESS_ACTIONS)[number];
 export type AgentAction = (typeof AGENT_ACTIONS)[number];
 
 /** One line of `lab up`'s progress; `done` ends it. */

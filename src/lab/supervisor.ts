@@ -15,7 +15,7 @@ import { MeshControl } from './mesh-control.ts';
 import { NodeAgent } from './node-agent.ts';
 import { RunningPod } from './running-pod.ts';
 import type { LabState } from './clean.ts';
-import type { AgentAction, Applied, LabStatus, NodeStatus, PodStatus, Progress } from './status.ts';
+import type { AgentAction, Applied, LabStatus, NodeStatus, PodStatus, ProcessAction, Progress } from './status.ts';
 import { podKey } from './world.ts';
 import type { World } from './world.ts';
 import { Zone } from './zone.ts';
@@ -91,7 +91,7 @@ export class Supervisor {
     await agent.act(action);
   }
 
-  async actOnControl(action: AgentAction): Promise<void> {
+  async actOnControl(action: ProcessAction): Promise<void> {
     if (this.#control === undefined) throw new LabError(`the lab ${this.world.name} runs no agents, and so no control; bring it up without --no-agent`);
     await this.#control.act(action);
   }

@@ -7,17 +7,21 @@ import type { Netns } from '../sys/netns.ts';
 import type { Exclusions } from './exclusions.ts';
 import type { PodListeners } from './redirector.ts';
 
+/** A socket that an earlier agent opened at this place in the pod's namespace and passed on; from then on the caller's. */
+export type Inherited = (place: { readonly cookie: bigint; readonly address: string; readonly port: number }) => number | undefined;
+
 /**
- * Open the listeners of one pod: outbound on loopback:15001, inbound on every address, port 15006, tunnels on 15008; IPv4 and, where the pod
+ * Open the listeners of one pod, or take those that were inherited: outbound on loopback:15001, inbound on every address, port 15006, tunnels on 15008; IPv4 and, where the pod
  * has it, IPv6. SO_REUSEPORT lets the next agent open its own beside them during an upgrade. What a pod's guests send is
  * redirected to an address of their interface, not to loopback, so such a pod's outbound listener takes every address.
  */
-export function openListeners(netns: Netns, exclusions: Exclusions): PodListeners {
+export function openListeners(netns: Netns, exclusions: Exclusions, inherited: Inherited = () => undefined): PodListeners {
+  const { cookie } = netns;
   const guests = exclusions.virtualInterfaces.length > 0;
   return netns.run(() => {
     const opened: number[] = [];
     const open = (address: string, port: number): number => {
-      const fd = listenTcp({ address, port, backlog: LISTEN_BACKLOG, reusePort: true, v6only: true });
+      const fd = inherited({ cookie, address, port }) ?? listenTcp({ address, port, backlog: LISTEN_BACKLOG, reusePort: true, v6only: true });
       opened.push(fd);
       return fd;
     };

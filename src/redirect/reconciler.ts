@@ -14,13 +14,24 @@ export interface ReconcilerEvents {
 export class Reconciler implements Disposable {
   readonly #redirector: Redirector;
   readonly #events: ReconcilerEvents;
+  readonly #intervalMs: number;
   #timer: NodeJS.Timeout | undefined;
 
   constructor(redirector: Redirector, events: ReconcilerEvents, intervalMs: number = RECONCILE_INTERVAL_MS) {
     this.#redirector = redirector;
     this.#events = events;
-    this.#timer = setInterval(() => this.round(), intervalMs);
-    this.#timer.unref();
+    this.#intervalMs = intervalMs;
+    this.resume();
+  }
+
+  /** Leave everything as it is: another agent changes it. */
+  pause(): void {
+    clearInterval(this.#timer);
+    this.#timer = undefined;
+  }
+
+  resume(): void {
+    this.#timer ??= setInterval(() => this.round(), this.#intervalMs).unref();
   }
 
   /** Check and mend all pods once, now. */
@@ -43,7 +54,6 @@ export class Reconciler implements Disposable {
   }
 
   [Symbol.dispose](): void {
-    clearInterval(this.#timer);
-    this.#timer = undefined;
+    this.pause();
   }
 }

@@ -23,13 +23,11 @@ const FD_BYTES = 4;
 const sendmsg = libc.func('int64_t sendmsg(int, void*, int)');
 const recvmsg = libc.func('int64_t recvmsg(int, void*, int)');
 
-/** One message at a time on a thread. They point at each other, and so stay where they are. */
+/** One message at a time on a thread. A buffer that only another one points to would be collected: `prepare` names them all. */
 const data = Buffer.alloc(1);
 const iov = Buffer.alloc(16);
 const control = Buffer.alloc(controlBytes(DESCRIPTORS_PER_MESSAGE_MAX));
 const header = Buffer.alloc(MSGHDR.size);
-iov.writeBigUInt64LE(pointer(data), 0);
-iov.writeBigUInt64LE(BigInt(data.length), 8);
 
 /**
  * Send duplicates of `fds`, at most {@link DESCRIPTORS_PER_MESSAGE_MAX}, with one byte of data: without any a stream would
@@ -59,6 +57,8 @@ export function receiveDescriptors(socket: number): number[] {
 }
 
 function prepare(bytes: number): void {
+  iov.writeBigUInt64LE(pointer(data), 0);
+  iov.writeBigUInt64LE(BigInt(data.length), 8);
   header.fill(0);
   header.writeBigUInt64LE(pointer(iov), MSGHDR.iov);
   header.writeBigUInt64LE(1n, MSGHDR.iovCount);

@@ -18,9 +18,14 @@ export function json(value: unknown): Reply {
   return { type: 'application/json', body: `${JSON.stringify(value, undefined, 2)}\n` };
 }
 
+/** A server of these routes that does not listen yet. */
+export function httpServer(routes: Routes): Server {
+  return createServer(handle(routes));
+}
+
 /** Listen on a port of every address, or of loopback. Rejects with a sentence that names the flag to change. */
 export async function serveOnPort(routes: Routes, port: number, host: string, flag: string): Promise<Server> {
-  const server = createServer(handle(routes));
+  const server = httpServer(routes);
   await new Promise<void>((resolve, reject) => {
     server.once('error', (error: NodeJS.ErrnoException) => {
       reject(new Error(error.code === 'EADDRINUSE' ? `port ${port} is taken in this network namespace; choose another with ${flag}` : error.message));
@@ -33,7 +38,7 @@ export async function serveOnPort(routes: Routes, port: number, host: string, fl
 /** Listen on a unix socket that only root may use. A socket left behind by an agent that was killed is replaced. */
 export async function serveOnSocket(routes: Routes, path: string): Promise<Server> {
   rmSync(path, { force: true });
-  const server = createServer(handle(routes));
+  const server = httpServer(routes);
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject);
     server.listen(path, resolve);

@@ -34,7 +34,7 @@ async function bench(): Promise<Bench> {
       onRestart: (name) => restarts.push(name),
     });
     opened.push({ workers, fd });
-    workers.enrol({ id: 'ns/pod', identity: 'spiffe://cluster.local/ns/a/sa/default', baggage: '', netnsPath: '/proc/self/ns/net', addresses: [] }, { outbound: [fd], inbound: [], hbone: [], originalDst: { kind: 'conntrack' } });
+    workers.enrol({ id: 'ns/pod', identity: 'spiffe://cluster.local/ns/a/sa/default', baggage: '', netnsPath: '/proc/self/ns/net', addresses: [] }, { outbound: [fd], inbound: [], hbone: [], originalDsts: [{ kind: 'conntrack' }] });
   });
   return { port: localAddress(fd).port, restarts };
 }

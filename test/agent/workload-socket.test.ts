@@ -21,7 +21,9 @@ afterEach(() => {
 });
 
 async function open(): Promise<WorkloadSocket> {
-  return WorkloadSocket.open(join(directory, 'workload'), { source: new RotatingSource(), clock: systemClock, log: collectingLog([]) });
+  const socket = new WorkloadSocket(join(directory, 'workload'), { source: new RotatingSource(), clock: systemClock, log: collectingLog([]) });
+  await socket.listen();
+  return socket;
 }
 
 test('every user may connect, and only its directory need be mounted', async () => {

@@ -61,7 +61,8 @@ beforeEach(async () => {
   const lifetimes = { leafMs: LIFETIME_MS, intermediateMs: HOUR_MS, rootMs: HOUR_MS };
   authority = await Authority.open({ trustDomain: 'cluster.local', lifetimes, keys: { store: new MemoryCaStore() }, clock: systemClock, log });
   issuer = new Issuer({ ca: authority, clock: systemClock, random: systemRandom, log, lifetimeMs: LIFETIME_MS });
-  socket = await WorkloadSocket.open(join(directory, 'workload'), { source: issuer, clock: systemClock, log });
+  socket = new WorkloadSocket(join(directory, 'workload'), { source: issuer, clock: systemClock, log });
+  await socket.listen();
   socket.enrol({ id: 'shop/server', identity: SERVER, netnsPath: server.netnsPath });
   envoy = startEnvoy();
 });

@@ -38,7 +38,8 @@ beforeEach(async () => {
   chmodSync(directory, 0o711);
   source = new RotatingSource();
   lines = [];
-  socket = await WorkloadSocket.open(join(directory, 'workload'), { source, clock: systemClock, log: collectingLog(lines) });
+  socket = new WorkloadSocket(join(directory, 'workload'), { source, clock: systemClock, log: collectingLog(lines) });
+  await socket.listen();
   await source.issue(CART);
   await source.issue(PAYMENT);
   enrol(cart, CART);
@@ -137,7 +138,8 @@ describe('refused with one clear line', () => {
       socket.on('connect', () => { spawn('sleep', ['5'], { stdio: ['ignore', 'ignore', 'ignore', socket], detached: true }); process.exit(); });`;
     for (let attempt = 0; ; attempt += 1) {
       socket.close();
-      socket = await WorkloadSocket.open(join(directory, `workload-${attempt}`), { source, clock: systemClock, log: collectingLog(lines) });
+      socket = new WorkloadSocket(join(directory, `workload-${attempt}`), { source, clock: systemClock, log: collectingLog(lines) });
+      await socket.listen();
       enrol(cart, CART);
       enrol(payment, PAYMENT);
       const { pid, status: code, stderr } = cart.netns.run(() => spawnSync(process.execPath, ['-e', script(socket.path)], { encoding: 'utf8' }));

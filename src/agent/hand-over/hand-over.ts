@@ -17,6 +17,9 @@ import type { FromNext } from './messages.ts';
 export interface Estate {
   /** Listening sockets; they stay the giver's own. */
   readonly fds: readonly number[];
+  /** Whose they are, `ns/name`. */
+  readonly pods: readonly string[];
+  /** How destinations of connections are found that wait to be accepted. */
   readonly originalDsts: readonly OriginalDst[];
 }
 
@@ -142,12 +145,13 @@ export class HandOver {
     this.#stage = 'held';
     this.#late = setTimeout(() => this.#refuse(socket, `it was not ready within ${HAND_OVER_DEADLINE_MS} ms of taking over`), HAND_OVER_DEADLINE_MS);
     try {
-      const { fds, originalDsts } = this.#options.hold();
-      for (let at = 0; at === 0 || at < fds.length; at += DESCRIPTORS_PER_MESSAGE_MAX) {
+      const { fds, pods, originalDsts } = this.#options.hold();
+      for (let at = 0; at < fds.length; at += DESCRIPTORS_PER_MESSAGE_MAX) {
         const batch = fds.slice(at, at + DESCRIPTORS_PER_MESSAGE_MAX);
-        if (batch.length > 0) sendDescriptors(descriptorOf(this.#channel), batch);
-        say(socket, { type: 'sockets', count: batch.length, last: at + batch.length >= fds.length, originalDsts });
+        sendDescriptors(descriptorOf(this.#channel), batch);
+        say(socket, { type: 'sockets', count: batch.length });
       }
+      say(socket, { type: 'passed', pods, originalDsts });
     } catch (error) {
       this.#refuse(socket, error instanceof Error ? error.message : String(error));
     }

@@ -13,12 +13,15 @@ export interface SocketPlace {
 }
 
 export class Inheritance {
+  /** The pods that the agent before serves, `ns/name`. */
+  readonly pods: readonly string[];
   /** How the agent before found where connections were going, for those that it had not accepted yet. */
   readonly originalDsts: readonly OriginalDst[];
   readonly #sockets = new Map<string, number>();
 
   /** Takes `fds` over, and closes those that do not listen. */
-  constructor(fds: readonly number[], originalDsts: readonly OriginalDst[]) {
+  constructor(fds: readonly number[], { pods, originalDsts }: { readonly pods: readonly string[]; readonly originalDsts: readonly OriginalDst[] }) {
+    this.pods = pods;
     this.originalDsts = originalDsts;
     for (const fd of fds) {
       const name = isListening(fd) ? nameOf({ cookie: netnsCookie(fd), ...localAddress(fd) }) : undefined;

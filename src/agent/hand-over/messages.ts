@@ -7,7 +7,7 @@
  *         ←─────────────────────────────────── hello (or busy, or refused)
  *   … configuration read, certificates there …
  *   take ────────────────────────────────────→   changes nothing of the capture from here on
- *         ←──────────── sockets, again and again until all are passed
+ *         ←──────────────── sockets, again and again, and then passed
  *   … every pod is accepted for, by both …
  *   taken ───────────────────────────────────→   accepts no more
  *         ←─────────────────────────────────── handed-over
@@ -43,8 +43,10 @@ export type FromServing =
   /** Another one is taking over just now. */
   | { readonly type: 'busy'; readonly instance: string }
   | { readonly type: 'refused'; readonly reason: string }
-  /** So many have been sent on the second connection. The last of these messages also says how destinations of connections that wait are found. */
-  | { readonly type: 'sockets'; readonly count: number; readonly last: boolean; readonly originalDsts: readonly OriginalDst[] }
+  /** So many have been sent on the second connection. */
+  | { readonly type: 'sockets'; readonly count: number }
+  /** That was all, and whose they are. */
+  | { readonly type: 'passed'; readonly pods: readonly string[]; readonly originalDsts: readonly OriginalDst[] }
   | { readonly type: 'handed-over' };
 
 /** Send a message. Nothing happens when the other end is gone: its end is told by the connection. */

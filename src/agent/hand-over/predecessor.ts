@@ -31,6 +31,7 @@ export class Predecessor {
   readonly #socket: Socket;
   readonly #channel: number;
   readonly #inbox: Inbox;
+  #isServing = true;
 
   private constructor(socket: Socket, channel: number, inbox: Inbox, { instance, certified }: Hello) {
     this.instance = instance;
@@ -38,6 +39,9 @@ export class Predecessor {
     this.#socket = socket;
     this.#channel = channel;
     this.#inbox = inbox;
+    void inbox.closed.then(() => {
+      this.#isServing = false;
+    });
   }
 
   /**
@@ -64,6 +68,11 @@ export class Predecessor {
     }
   }
 
+  /** It accepts connections, and relies on the capture being as it made it. */
+  get isServing(): boolean {
+    return this.#isServing;
+  }
+
   /** Resolves when it has ended. */
   get gone(): Promise<void> {
     return this.#inbox.closed;
@@ -75,14 +84,12 @@ export class Predecessor {
     say(this.#socket, { type: 'take' });
     for (;;) {
       const message = await this.#inbox.next();
-      if (message?.type !== 'sockets') {
-        if (message !== undefined) throw new Error(whyNot(message));
-        return new Inheritance(fds, []);
-      }
-      const batch = message.count === 0 ? [] : receiveDescriptors(this.#channel);
+      if (message === undefined) return new Inheritance(fds, { pods: [], originalDsts: [] });
+      if (message.type === 'passed') return new Inheritance(fds, message);
+      if (message.type !== 'sockets') throw new Error(whyNot(message));
+      const batch = receiveDescriptors(this.#channel);
       fds.push(...batch);
       if (batch.length !== message.count) throw new Error(`of ${message.count} sockets that were passed, ${batch.length} came`);
-      if (message.last) return new Inheritance(fds, message.originalDsts);
     }
   }
 
@@ -92,6 +99,7 @@ export class Predecessor {
     const message = await this.#inbox.next();
     closeFd(this.#channel);
     if (message !== undefined && message.type !== 'handed-over') throw new Error(whyNot(message));
+    this.#isServing = false;
   }
 
   /** This agent ends, having served: nothing is to be taken back. */

@@ -44,7 +44,7 @@ async function serving(instance = 'old'): Promise<HandOver> {
     certified: () => ['spiffe://td/ns/a/sa/b'],
     hold: () => {
       events.push(`${instance} holds`);
-      return { fds, originalDsts: [{ kind: 'bpf', mapPath: '/old' }] };
+      return { fds, pods: ['a/b'], originalDsts: [{ kind: 'bpf', mapPath: '/old' }] };
     },
     letGo: async () => {
       events.push(`${instance} lets go`);
@@ -92,6 +92,7 @@ describe('a hand-over', () => {
     const inheritance = await old.take();
     expect(handOver.stage).toBe('held');
     expect(inheritance.size).toBe(600);
+    expect(inheritance.pods).toEqual(['a/b']);
     expect(inheritance.originalDsts).toEqual([{ kind: 'bpf', mapPath: '/old' }]);
     expect(claimAll(inheritance)).toBe(600);
     const settled = handOver.settled();
