@@ -36,8 +36,13 @@ export function filtersOf(filters: readonly RouteFilter[] = [], context: FilterC
     redirect: redirect === undefined ? undefined : redirectOf(redirect, context),
     cors: cors === undefined ? undefined : corsOf(cors),
     mirrors: filters.flatMap(({ requestMirror }) => (requestMirror === undefined ? [] : mirrorOf(requestMirror, context))),
-    unsupported: filters.find(({ type }) => !SUPPORTED.has(type))?.type,
+    unsupported: unsupportedFilter(filters),
   };
+}
+
+/** The type of one that is not honoured. */
+export function unsupportedFilter(filters: readonly RouteFilter[]): string | undefined {
+  return filters.find(({ type }) => !SUPPORTED.has(type))?.type;
 }
 
 const NO_EDITS: HeaderEdits = Object.freeze({ remove: [], set: [], add: [] });
