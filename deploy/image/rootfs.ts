@@ -8,7 +8,7 @@ import { must } from './command.ts';
 import type { Packages } from './packages.ts';
 
 /** Where Debian's packages have the commands that src/redirect calls. */
-const PROGRAMS = ['/sbin/ip', '/usr/sbin/bpftool', '/bin/mount', '/usr/sbin/nft'];
+const PROGRAMS = ['/usr/sbin/bpftool', '/bin/mount', '/usr/sbin/nft'];
 /** Both kinds of iptables, under all their names: the agent takes the kind that a pod's namespace uses already. */
 const IPTABLES = /^(ip6?tables-(nft|legacy)(-save|-restore)?|xtables-(nft|legacy)-multi)$/;
 /** What is left out of npm packages: types, source maps, sources of native code, documents. */
