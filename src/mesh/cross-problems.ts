@@ -6,8 +6,16 @@ import type { References } from './references.ts';
 import { securityProblems } from './security-problems.ts';
 import type { Snapshot } from './snapshot.ts';
 
-/** `lineOf` finds the line of a field of an object, by its key. */
-export function crossProblems(snapshot: Snapshot, lineOf: (key: string, path: Path) => number): References {
+/** Finds the line of a field of an object, by its key. */
+type LineOf = (key: string, path: Path) => number;
+
+export function crossProblems(snapshot: Snapshot, lineOf: LineOf): References {
+  const { problems, keys } = trafficProblems(snapshot, lineOf);
+  return { problems: [...problems, ...securityProblems(snapshot, lineOf)], keys };
+}
+
+/** Of those, what has to do with where traffic goes. */
+export function trafficProblems(snapshot: Snapshot, lineOf: LineOf): References {
   const { problems, keys } = referenceProblems(snapshot, lineOf);
-  return { problems: [...problems, ...conflictProblems(snapshot, lineOf), ...securityProblems(snapshot, lineOf)], keys };
+  return { problems: [...problems, ...conflictProblems(snapshot, lineOf)], keys };
 }
