@@ -1,6 +1,7 @@
 /** Cleaning a network namespace of rules and routes that any agent of ours left there, by hand or before another backend takes over. */
 import { existsSync } from 'node:fs';
 import { Netns } from '../sys/netns.ts';
+import { nftGeneration } from '../sys/netlink.ts';
 import type { Family } from '../sys/sockaddr.ts';
 import { findCommand } from './command.ts';
 import { chooseVariant, Iptables } from './iptables/apply.ts';
@@ -8,6 +9,8 @@ import type { Variant } from './iptables/apply.ts';
 import { removeReturnPath } from './return-path.ts';
 
 const FAMILIES: readonly Family[] = [4, 6];
+/** Of nftables in a new network namespace (nf_tables_init_net). */
+const FIRST_GENERATION = 1;
 
 /** End the redirection of new connections by rules, of either variant. Returns whether there was any. */
 export function disarmRules(netns: Netns): boolean {
@@ -44,9 +47,14 @@ export function cleanAll(netnsPaths: readonly string[]): void {
   }
 }
 
-/** Looking at a legacy table creates it, so only namespaces that have legacy tables are looked at. */
+/** Looking at a legacy table creates it, so only namespaces that have legacy tables are looked at; and looking costs two processes. */
 function inUse(): Iptables[] {
-  const variants: Variant[] = findCommand('iptables-nft-save') === undefined ? [] : ['nft'];
+  const variants: Variant[] = isNftUntouched() || findCommand('iptables-nft-save') === undefined ? [] : ['nft'];
   if (chooseVariant() === 'legacy') variants.push('legacy');
   return variants.flatMap((variant) => FAMILIES.map((family) => new Iptables(variant, family)));
+}
+
+/** Has nobody ever written a rule of nftables here? So it is in most pods. */
+function isNftUntouched(): boolean {
+  return (nftGeneration() ?? FIRST_GENERATION) === FIRST_GENERATION;
 }
