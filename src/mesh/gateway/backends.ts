@@ -27,11 +27,14 @@ export type Backend = ResolvedBackend | InvalidBackend;
 
 const byName = new WeakMap<Snapshot, ReadonlyMap<string, RegistryService>>();
 
-/** The Service that a route names, whoever asks: `exportTo` is not a word of the Gateway API. */
-export function resolveBackend(ref: BackendReference, route: Pick<GatewayRoute, 'kind' | 'namespace'>, snapshot: Snapshot): Backend {
+/**
+ * The Service that a route names, whoever asks: `exportTo` is not a word of the Gateway API. `parent`: `ns/name` of the Service whose clients take
+ * the route. They call it as it is, so that sending them there takes no grant; for a gateway it would open the Service to others.
+ */
+export function resolveBackend(ref: BackendReference, route: Pick<GatewayRoute, 'kind' | 'namespace'>, snapshot: Snapshot, parent?: string): Backend {
   const { group = '', kind = 'Service', name, namespace = route.namespace, port } = ref;
   if (group !== '' || kind !== 'Service') return invalid('InvalidKind', `backends of kind ${group === '' ? kind : `${kind}.${group}`} are not honoured; name a Service`);
-  const permitted = isPermitted(snapshot.gatewayApi.referenceGrants, { from: { group: GATEWAY_GROUP, kind: route.kind, namespace: route.namespace }, to: { group, kind, namespace, name } });
+  const permitted = `${namespace}/${name}` === parent || isPermitted(snapshot.gatewayApi.referenceGrants, { from: { group: GATEWAY_GROUP, kind: route.kind, namespace: route.namespace }, to: { group, kind, namespace, name } });
   if (!permitted) return invalid('RefNotPermitted', `no ReferenceGrant in ${namespace} lets a ${route.kind} of ${route.namespace} name Service ${name}`);
   const service = servicesByName(snapshot).get(`${namespace}/${name}`);
   if (service === undefined) return invalid('BackendNotFound', `there is no Service ${namespace}/${name}`);

@@ -10,13 +10,12 @@ import { isForPort, isServiceParent } from './service-routes.ts';
 import type { Condition, PlaceStatus } from './status-content.ts';
 
 export function routeStatus(route: GatewayRoute, snapshot: Snapshot): PlaceStatus[] {
-  const resolved = resolvedOf(route, snapshot);
   const rules = rulesOf(route);
   const unsupported = rules.flatMap(({ filters }, i) => (filters === undefined ? [] : [{ rule: i, filter: filters }]));
   return (route.spec.parentRefs ?? []).flatMap((parent) => {
     const refusal = refusalOf(route, parent, snapshot);
     if (refusal === 'foreign') return [];
-    return [{ ref: record(parent), conditions: [...acceptedOf(refusal, unsupported, rules.length), resolved] }];
+    return [{ ref: record(parent), conditions: [...acceptedOf(refusal, unsupported, rules.length), resolvedOf(route, parent, snapshot)] }];
   });
 }
 
@@ -54,9 +53,10 @@ function acceptedOf(refusal: Complaint | undefined, unsupported: readonly { read
   return [{ type: 'Accepted', status: 'True', reason: 'Accepted', message: '' }, { type: 'PartiallyInvalid', status: 'True', reason: 'UnsupportedValue', message: `Dropped Rule: ${message}` }];
 }
 
-function resolvedOf(route: GatewayRoute, snapshot: Snapshot): Condition {
+function resolvedOf(route: GatewayRoute, parent: ParentReference, snapshot: Snapshot): Condition {
+  const service = isServiceParent(parent) ? `${parent.namespace ?? route.namespace}/${parent.name}` : undefined;
   const faults = backendsOf(route).flatMap((ref) => {
-    const backend = resolveBackend(ref, route, snapshot);
+    const backend = resolveBackend(ref, route, snapshot, service);
     return backend.fault === undefined ? [] : [backend];
   });
   const [first] = faults;

@@ -21,6 +21,8 @@ export interface Attachment {
   readonly snapshot: Snapshot;
   /** Of the listener, or of the Service. */
   readonly port: number;
+  /** `ns/name` of the Service that is the parent; undefined: the parent is a gateway. */
+  readonly parent?: string;
   /** Why a backend that exists cannot be used from there. */
   readonly objection?: (backend: ResolvedBackend) => string | undefined;
 }
@@ -58,7 +60,7 @@ function routeOf(resource: RequestRoute, rule: Rule, index: number, match: HttpR
     match,
     port: attachment.port,
     mirrorCluster: ({ backendRef }) => {
-      const backend = resolveBackend(backendRef, resource, attachment.snapshot);
+      const backend = resolveBackend(backendRef, resource, attachment.snapshot, attachment.parent);
       return backend.fault === undefined ? backend.cluster : undefined;
     },
   };
@@ -102,9 +104,9 @@ function refused(invalid: string, weight = 1): WeightedCluster {
   return { cluster: '', weight, headers: undefined, invalid };
 }
 
-function clusterOf(backend: FilteredBackend, resource: RequestRoute, rule: Filters, context: FilterContext, { snapshot, objection }: Attachment): WeightedCluster {
+function clusterOf(backend: FilteredBackend, resource: RequestRoute, rule: Filters, context: FilterContext, { snapshot, objection, parent }: Attachment): WeightedCluster {
   const { weight = 1 } = backend;
-  const found = resolveBackend(backend, resource, snapshot);
+  const found = resolveBackend(backend, resource, snapshot, parent);
   const fault = found.fault === undefined ? objection?.(found) : found.message;
   if (found.fault !== undefined || fault !== undefined) return refused(fault ?? '', weight);
   const own = filtersOf(backend.filters, context);
@@ -134,10 +136,10 @@ function retryPolicy({ retry, timeouts }: Rule): RetryPolicy {
 }
 
 /** The rules of a TLSRoute or TCPRoute. No cluster is left where none of its backends is valid: connections are closed. */
-export function connectionRoutes(resource: TlsRouteResource | TcpRouteResource, { snapshot, objection }: Attachment): TcpRoute[] {
+export function connectionRoutes(resource: TlsRouteResource | TcpRouteResource, { snapshot, objection, parent }: Attachment): TcpRoute[] {
   return resource.spec.rules.map(({ name, backendRefs }, i) => {
     const clusters = weighted(backendRefs, (backend) => {
-      const found = resolveBackend(backend, resource, snapshot);
+      const found = resolveBackend(backend, resource, snapshot, parent);
       const fault = found.fault === undefined ? objection?.(found) : found.message;
       return found.fault === undefined && fault === undefined ? { cluster: found.cluster, weight: backend.weight ?? 1, headers: undefined } : refused(fault ?? '', backend.weight);
     });

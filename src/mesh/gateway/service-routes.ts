@@ -35,7 +35,7 @@ export function serviceRoutes(snapshot: Snapshot, { kubernetes, ref }: RegistryS
   const here = all.filter(({ parent }) => isForPort(parent, port, service));
   const consumers = here.filter(({ route }) => route.namespace === namespace && route.namespace !== ref.namespace);
   const routes = (consumers.length > 0 ? consumers : here.filter((one) => one.route.namespace === ref.namespace)).map(({ route }) => route);
-  const attachment = { snapshot, port };
+  const attachment = { snapshot, port, parent: `${ref.namespace}/${ref.name}` };
   // Whoever looks deepest into a request claims them all.
   const grpc = routes.filter((route) => route.kind === 'GRPCRoute');
   const requests = grpc.length > 0 ? grpc : routes.filter((route) => route.kind === 'HTTPRoute');

@@ -62,6 +62,13 @@ describe('routes of a Service', () => {
     expect(taken(table(consumer + grant))).toBe('no VirtualService');
   });
 
+  it('send clients to the Service that they call without a grant, and nowhere else', () => {
+    const consumer = (backend: string): string => gatewayApi('HTTPRoute', 'mine', `{parentRefs: [{group: "", kind: Service, name: cart, namespace: shop}], rules: [{backendRefs: [{name: ${backend}, namespace: shop, port: 9080}]}]}`, { namespace: 'other' });
+    const action = (backend: string): unknown => routeOf(table(consumer(backend), 'other/client-v1'), request('cart.shop'))?.action;
+    expect(action('cart')).toMatchObject({ clusters: [{ cluster: key('cart') }] });
+    expect(action('web')).toMatchObject({ clusters: [{ invalid: 'no ReferenceGrant in shop lets a HTTPRoute of other name Service web' }] });
+  });
+
   it('are asked in the order of their matches, then of their age, then of their names', () => {
     const rule = (match: string): string => `{matches: [${match}], backendRefs: [${to('cart')}]}`;
     const first = gatewayApi('HTTPRoute', 'b', `{${PARENT}, rules: [${rule('{path: {value: /}}')}, ${rule('{path: {value: /long/er}}')}, ${rule('{path: {type: Exact, value: /long}}')}, ${rule('{headers: [{name: X-A, value: "1"}]}')}]}`, { age: 1 });

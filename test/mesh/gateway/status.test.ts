@@ -32,7 +32,7 @@ describe('a GatewayClass', () => {
   it('of Orlop is accepted, and says what gateways can do, in order', () => {
     const { conditions, values } = statuses('')('GatewayClass orlop');
     expect(brief(conditions)).toEqual(['Accepted=True Accepted']);
-    const names = (values?.['supportedFeatures'] as { name: string }[]).map(({ name }) => name);
+    const names = ((values ?? {})['supportedFeatures'] as { name: string }[]).map(({ name }) => name);
     expect(names).toEqual([...names].sort());
     expect(names.length).toBeLessThanOrEqual(64);
   });
