@@ -15,6 +15,9 @@ import { systemRandom } from '../core/random.ts';
 import { certificateRoutes } from './certificate-routes.ts';
 import { Certificates } from './certificates.ts';
 import type { CaAddress } from './certificates.ts';
+import { Cni } from './cni.ts';
+import type { CniSettings } from './cni.ts';
+import type { ApiClient } from '../kube/api-client.ts';
 import type { ConfigSource } from '../kube/config-source.ts';
 import { connect, openConfig } from '../kube/open-config.ts';
 import type { ConfigPlace } from '../kube/open-config.ts';
@@ -36,6 +39,9 @@ import { anywhere, notTheNode } from './fetch-guard.ts';
 import { HandOver } from './hand-over/hand-over.ts';
 import { Predecessor } from './hand-over/predecessor.ts';
 import { Jwks } from './jwks.ts';
+import { NodeTaint } from './node-taint.ts';
+import { OwnDaemonSet } from './own-daemonset.ts';
+import type { ObjectName } from './own-daemonset.ts';
 import { PodNamespaces } from './pod-namespaces.ts';
 import { podStatuses, releasedStatuses } from './pod-status.ts';
 import { policyRoutes } from './policy-routes.ts';
@@ -65,6 +71,12 @@ export interface AgentOptions {
   readonly allowLocalJwks: boolean;
   /** Of workloads' certificates. */
   readonly certificateLifetimeMs: number;
+  /** Undefined: pods are captured some moments after they have started. */
+  readonly cni: CniSettings | undefined;
+  /** What this agent is a pod of, as far as it knows. */
+  readonly daemonSet: ObjectName | undefined;
+  /** Key of the taint that the node loses when the agent is ready. */
+  readonly removeTaint: string | undefined;
 }
 
 const CORES_PER_WORKER = 4;
@@ -90,6 +102,8 @@ export class Agent {
   readonly #workers: Workers;
   readonly #enrolment: Enrolment;
   readonly #certificates: Certificates;
+  readonly #cni: Cni | undefined;
+  readonly #taint: NodeTaint | undefined;
   readonly #jwks: Jwks;
   /** Undefined where pods are as somebody wrote them in a directory. */
   readonly #statuses: PodStatusWriter | undefined;
@@ -104,7 +118,7 @@ export class Agent {
   readonly #startedMs = performance.now();
   #stopping = false;
 
-  private constructor(options: AgentOptions, config: ConfigSource, certificates: Certificates, { statuses, predecessor, log }: { statuses: PodStatusWriter | undefined; predecessor: Predecessor | undefined; log: Logger }) {
+  private constructor(options: AgentOptions, config: ConfigSource, certificates: Certificates, { client, statuses, predecessor, log }: { client: ApiClient | undefined; statuses: PodStatusWriter | undefined; predecessor: Predecessor | undefined; log: Logger }) {
     this.#options = options;
     this.#log = log;
     this.#statuses = statuses;
@@ -152,12 +166,27 @@ export class Agent {
       certificates,
       // In a directory, pods are as somebody wrote them, and the annotation is the only word there is.
       namespaces: 'directory' in options.config ? undefined : new PodNamespaces(),
+      starts: options.cni === undefined ? undefined : Cni.starts(options.cni, options.runDirectory, () => this.#metrics.podRepaired()),
       log,
       onApplied: (pending) => {
         this.#sweep(pending);
         this.#tellPods();
       },
     });
+    this.#cni = options.cni === undefined || config.livePods === undefined ? undefined : new Cni({
+      ...options.cni,
+      runDirectory: options.runDirectory,
+      pods: config.livePods,
+      enrolment: this.#enrolment,
+      certificates,
+      daemonSet: client === undefined || options.daemonSet === undefined ? undefined : new OwnDaemonSet(client, options.daemonSet, log),
+      log,
+      onAnswered: (outcome) => this.#metrics.cniAnswered(outcome),
+      onConfigRepaired: () => this.#metrics.cniRepaired(),
+    });
+    if (client !== undefined && options.removeTaint !== undefined) {
+      this.#taint = new NodeTaint({ client, node: options.node, taint: options.removeTaint, log, isReady: () => this.#notReady() === undefined && this.#cni?.missing === undefined });
+    }
     this.#reconciler = new Reconciler(redirector, {
       onDrift: (drifts) => {
         this.#metrics.driftRepaired(drifts.length);
@@ -181,8 +210,9 @@ export class Agent {
     const config = await openConfig(options.config, { node: options.node, savedPath: join(runDirectory, 'objects.gz'), log });
     const { trustDomain } = config.snapshot.get()?.mesh ?? DEFAULT_MESH_CONFIG;
     const certificates = await Certificates.open({ ca, trustDomain, lifetimeMs, runDirectory, log });
-    const statuses = 'directory' in options.config ? undefined : new PodStatusWriter({ client: await connect(options.config), node: options.node, clock: systemClock, random: systemRandom, log });
-    const agent = new Agent(options, config, certificates, { statuses, predecessor, log });
+    const client = 'directory' in options.config ? undefined : await connect(options.config);
+    const statuses = client === undefined ? undefined : new PodStatusWriter({ client, node: options.node, clock: systemClock, random: systemRandom, log });
+    const agent = new Agent(options, config, certificates, { client, statuses, predecessor, log });
     if (predecessor === undefined) await agent.#answer();
     agent.#config.snapshot.follow((snapshot) => {
       if (snapshot !== undefined) agent.#apply(snapshot);
@@ -207,6 +237,8 @@ export class Agent {
     const deadlineMs = handedOver ? this.#options.handOverDrainMs : DRAIN_DEADLINE_MS;
     if (!handedOver) this.#handOver?.close();
     this.#reconciler.pause();
+    this.#taint?.close();
+    if (!handedOver) await this.#cni?.close();
     this.#log.info({ deadlineMs, handedOver }, 'draining');
     // New connections are let go first, so that none is caught by a listener that no longer accepts; what is under way keeps
     // its translation and its way back until the drain is over.
@@ -277,6 +309,7 @@ export class Agent {
   async #answer(inherited?: Inherited): Promise<void> {
     await this.#endpoints.open(inherited, this.#predecessor === undefined ? 0 : PORTS_PATIENCE_MS);
     await this.#certificates.serve();
+    await this.#cni?.open();
   }
 
   /** From now on the next agent may take over from this one. */
@@ -295,6 +328,7 @@ export class Agent {
         this.#endpoints.close();
         await this.#workers.handOver();
         this.#enrolment.letGo();
+        this.#cni?.handOver();
         this.#log.info('handed over; what is open here is finished');
       },
       takeBack: async (stage) => this.#takeBack(stage),

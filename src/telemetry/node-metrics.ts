@@ -30,6 +30,9 @@ export class NodeMetrics {
   #counts: readonly WorkerCounts[] = [];
   readonly #restarts: Counter;
   readonly #repairs: Counter;
+  readonly #podsRepaired: Counter;
+  readonly #cniAnswers: Counter<'outcome'>;
+  readonly #cniRepairs: Counter;
   readonly #pods: Gauge;
   readonly #version: Gauge;
   readonly #problems: Gauge<'severity'>;
@@ -43,6 +46,9 @@ export class NodeMetrics {
     new Gauge({ name: 'istio_build', help: 'Build of the component', labelNames: ['component', 'tag'], registers }).set({ component: 'orlop-agent', tag: version }, 1);
     this.#restarts = new Counter({ name: 'orlop_worker_restarts_total', help: 'Worker threads that died and were replaced', registers });
     this.#repairs = new Counter({ name: 'orlop_redirect_repairs_total', help: 'Differences in capture that were repaired', registers });
+    this.#podsRepaired = new Counter({ name: 'orlop_pods_repaired_total', help: 'Pods that had come up outside the mesh and were joined while they ran', registers });
+    this.#cniAnswers = new Counter({ name: 'orlop_cni_answers_total', help: 'Pods that were about to start and asked for, by what became of it', labelNames: ['outcome'], registers });
+    this.#cniRepairs = new Counter({ name: 'orlop_cni_repairs_total', help: 'Times that the CNI plugin had been removed by somebody else and was put back', registers });
     this.#pods = new Gauge({ name: 'orlop_enrolled_pods', help: 'Pods of this node that take part in the mesh', registers });
     this.#version = new Gauge({ name: 'orlop_config_version', help: 'Version of the configuration in force', registers });
     this.#problems = new Gauge({ name: 'orlop_config_problems', help: 'Problems of the configuration', labelNames: ['severity'], registers });
@@ -68,6 +74,18 @@ export class NodeMetrics {
 
   driftRepaired(count: number): void {
     this.#repairs.inc(count);
+  }
+
+  podRepaired(): void {
+    this.#podsRepaired.inc();
+  }
+
+  cniAnswered(outcome: 'enrolled' | 'not_enrolled' | 'failed'): void {
+    this.#cniAnswers.inc({ outcome });
+  }
+
+  cniRepaired(): void {
+    this.#cniRepairs.inc();
   }
 
   configured(snapshot: Snapshot, enrolledPods: number): void {

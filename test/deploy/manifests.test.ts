@@ -3,6 +3,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { parse, parseAllDocuments } from 'yaml';
+import { OwnDaemonSet } from '../../src/agent/own-daemonset.ts';
 import { MemoryCaStore } from '../../src/certs/ca-state.ts';
 import { openOwnCa } from '../../src/certs/own-ca.ts';
 import { caBundle } from '../../src/control/ca-bundle.ts';
@@ -163,8 +164,9 @@ describe('the rights', () => {
     source.close();
   }
 
-  it('of the agent are what following a cluster takes, and telling pods of its node how they are', async () => {
+  it('of the agent are what following a cluster takes, telling pods of its node how they are, and seeing that it is uninstalled', async () => {
     await readEverything('n');
+    expect(await new OwnDaemonSet(server.client(), { namespace: NAMESPACE, name: 'orlop-agent' }, log).isLeaving()).toBe(false);
     server.put({ apiVersion: 'v1', kind: 'Pod', metadata: { name: 'web', namespace: 'shop', uid: 'u' }, spec: { nodeName: 'n' } });
     const statuses = new PodStatusWriter({ client: server.client(), node: 'n', clock: systemClock, random: systemRandom, log });
     statuses.set(new Map([['shop/web', { uid: 'u', annotation: 'x', eventAfter: () => ({ type: 'Normal', reason: 'Enrolled', message: 'x' }) }]]));
