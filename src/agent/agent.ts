@@ -166,7 +166,7 @@ export class Agent {
       certificates,
       // In a directory, pods are as somebody wrote them, and the annotation is the only word there is.
       namespaces: 'directory' in options.config ? undefined : new PodNamespaces(),
-      starts: options.cni === undefined ? undefined : Cni.starts(options.cni, options.runDirectory, () => this.#metrics.podRepaired()),
+      starts: options.cni === undefined ? undefined : Cni.starts(options.cni, { runDirectory: options.runDirectory, log, onRepaired: () => this.#metrics.podRepaired() }),
       log,
       onApplied: (pending) => {
         this.#sweep(pending);

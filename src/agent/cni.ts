@@ -14,6 +14,7 @@ import { CniServer } from './cni-server.ts';
 import type { Sandbox } from './cni-server.ts';
 import { ENDED } from './enrolment.ts';
 import type { Enrolment, Starts } from './enrolment.ts';
+import { JsonFile } from './json-file.ts';
 import type { OwnDaemonSet } from './own-daemonset.ts';
 import { PodHistory } from './pod-history.ts';
 import { kubeletUidOf } from './pod-namespaces.ts';
@@ -54,11 +55,11 @@ export class Cni {
   }
 
   /** What enrolment is told of pods that start: {@link EnrolmentOptions.starts}. */
-  static starts({ excludeNamespaces }: CniSettings, runDirectory: string, onRepaired: () => void): Starts {
+  static starts({ excludeNamespaces }: CniSettings, { runDirectory, log, onRepaired }: { readonly runDirectory: string; readonly log: Logger; readonly onRepaired: () => void }): Starts {
     const excluded = new Set(excludeNamespaces);
     return {
-      history: new PodHistory(join(runDirectory, 'captured-pods.json')),
-      sandboxes: new Sandboxes(join(runDirectory, 'sandboxes.json')),
+      history: new PodHistory(new JsonFile(join(runDirectory, 'captured-pods.json'), log)),
+      sandboxes: new Sandboxes(new JsonFile(join(runDirectory, 'sandboxes.json'), log)),
       includes: (namespace) => !excluded.has(namespace),
       onRepaired,
     };

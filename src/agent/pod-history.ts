@@ -4,22 +4,22 @@
  * told from one that was annotated later, and from one whose agent was replaced. `/run`, where it is kept, is empty after a reboot.
  */
 import type { Workload } from '../mesh/snapshot.ts';
-import { readJsonFile, writeJsonFile } from './json-file.ts';
+import type { JsonFile } from './json-file.ts';
 
 export class PodHistory {
-  readonly #path: string;
+  readonly #file: JsonFile;
   /** UIDs. */
   #captured = new Set<string>();
   #outside = new Set<string>();
 
-  constructor(path: string) {
-    this.#path = path;
+  constructor(file: JsonFile) {
+    this.#file = file;
     this.reload();
   }
 
   /** What another agent has written meanwhile. */
   reload(): void {
-    const saved = readJsonFile(this.#path);
+    const saved = this.#file.read();
     this.#captured = new Set(Array.isArray(saved) ? saved.filter((uid) => typeof uid === 'string') : []);
   }
 
@@ -44,6 +44,6 @@ export class PodHistory {
   }
 
   #save(): void {
-    writeJsonFile(this.#path, [...this.#captured]);
+    this.#file.write([...this.#captured]);
   }
 }

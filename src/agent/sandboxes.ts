@@ -4,7 +4,7 @@
  */
 import type { Workload } from '../mesh/snapshot.ts';
 import type { Sandbox } from './cni-server.ts';
-import { readJsonFile, writeJsonFile } from './json-file.ts';
+import type { JsonFile } from './json-file.ts';
 import { kubeletUidOf } from './pod-namespaces.ts';
 
 interface Kept {
@@ -16,17 +16,17 @@ interface Kept {
 }
 
 export class Sandboxes {
-  readonly #path: string;
+  readonly #file: JsonFile;
   #kept = new Map<string, Kept>();
 
-  constructor(path: string) {
-    this.#path = path;
+  constructor(file: JsonFile) {
+    this.#file = file;
     this.reload();
   }
 
   /** What another agent has written meanwhile. */
   reload(): void {
-    const saved = (readJsonFile(this.#path) ?? []) as readonly Sandbox[];
+    const saved = (this.#file.read() ?? []) as readonly Sandbox[];
     const waiting = [...this.#kept].filter(([, kept]) => kept.waiting !== undefined);
     this.#kept = new Map<string, Kept>([...saved.map((sandbox) => [sandbox.id, { sandbox, waiting: undefined, known: true }] as const), ...waiting]);
   }
@@ -77,6 +77,6 @@ export class Sandboxes {
   }
 
   #save(): void {
-    writeJsonFile(this.#path, [...this.#kept.values()].map(({ sandbox }) => sandbox));
+    this.#file.write([...this.#kept.values()].map(({ sandbox }) => sandbox));
   }
 }

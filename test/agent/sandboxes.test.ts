@@ -4,9 +4,11 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { Sandbox } from '../../src/agent/cni-server.ts';
+import { JsonFile } from '../../src/agent/json-file.ts';
 import { countConnections } from '../../src/agent/open-connections.ts';
 import { PodHistory } from '../../src/agent/pod-history.ts';
 import { Sandboxes } from '../../src/agent/sandboxes.ts';
+import { createLogger } from '../../src/core/log.ts';
 import { buildSnapshot } from '../../src/mesh/build.ts';
 import type { Workload } from '../../src/mesh/snapshot.ts';
 
@@ -20,7 +22,9 @@ afterEach(() => {
   rmSync(directory, { recursive: true });
 });
 
+const log = createLogger('test', 'silent');
 const path = (): string => join(directory, 'sandboxes.json');
+const file = (): JsonFile => new JsonFile(path(), log);
 const sandbox = (more: Partial<Sandbox> = {}): Sandbox => ({ id: 'shop/web', uid: 'u1', containerId: 'c1', netnsPath: '/run/netns/x', addresses: ['10.0.0.7'], ...more });
 
 function workload(uid: string, { name = 'web', mesh = 'enabled', annotations = {} }: { name?: string; mesh?: string; annotations?: object } = {}): Workload {
@@ -30,7 +34,7 @@ function workload(uid: string, { name = 'web', mesh = 'enabled', annotations = {
 
 describe('a sandbox', () => {
   it('tells the addresses of its pod, until it is torn down', () => {
-    const sandboxes = new Sandboxes(path());
+    const sandboxes = new Sandboxes(file());
     void sandboxes.add(sandbox());
     expect(sandboxes.complete(workload('u1')).addresses).toEqual(['10.0.0.7']);
     expect(sandboxes.remove({ id: 'shop/web', containerId: 'another' })).toBe(false);
@@ -39,7 +43,7 @@ describe('a sandbox', () => {
   });
 
   it('is of one pod, and not of the next with its name; of a static pod by the kubelet\'s own UID', () => {
-    const sandboxes = new Sandboxes(path());
+    const sandboxes = new Sandboxes(file());
     void sandboxes.add(sandbox());
     expect(sandboxes.of(workload('u2'))).toBeUndefined();
     expect(sandboxes.of(workload('mirror', { annotations: { 'kubernetes.io/config.hash': 'u1' } }))).toBeDefined();
@@ -48,17 +52,17 @@ describe('a sandbox', () => {
   });
 
   it('is known to the next agent once its pod is served, for root alone', async () => {
-    const sandboxes = new Sandboxes(path());
+    const sandboxes = new Sandboxes(file());
     const served = sandboxes.add(sandbox());
-    expect(new Sandboxes(path()).of(workload('u1'))).toBeUndefined();
+    expect(new Sandboxes(file()).of(workload('u1'))).toBeUndefined();
     sandboxes.served('shop/web');
     await served;
-    expect(new Sandboxes(path()).of(workload('u1'))).toEqual(sandbox());
+    expect(new Sandboxes(file()).of(workload('u1'))).toEqual(sandbox());
     expect(statSync(path()).mode & 0o777).toBe(0o600);
   });
 
   it('is forgotten with its pod, but not before its pod has been heard of', () => {
-    const sandboxes = new Sandboxes(path());
+    const sandboxes = new Sandboxes(file());
     void sandboxes.add(sandbox());
     sandboxes.retain([]);
     expect(sandboxes.of(workload('u1'))).toBeDefined();
@@ -67,7 +71,7 @@ describe('a sandbox', () => {
   });
 
   it('that is waited for stays when another agent\'s are read', async () => {
-    const [sandboxes, other] = [new Sandboxes(path()), new Sandboxes(path())];
+    const [sandboxes, other] = [new Sandboxes(file()), new Sandboxes(file())];
     const served = sandboxes.add(sandbox());
     void other.add(sandbox({ id: 'shop/other', uid: 'u9' }));
     other.served('shop/other');
@@ -79,12 +83,12 @@ describe('a sandbox', () => {
 
   it('of which rubbish was saved is not known', () => {
     writeFileSync(path(), '{"half');
-    expect(new Sandboxes(path()).of(workload('u1'))).toBeUndefined();
+    expect(new Sandboxes(file()).of(workload('u1'))).toBeUndefined();
   });
 });
 
 describe('a pod that joins while it runs', () => {
-  const history = (): PodHistory => new PodHistory(join(directory, 'pods.json'));
+  const history = (): PodHistory => new PodHistory(new JsonFile(join(directory, 'pods.json'), log));
 
   it('came up outside the mesh when no agent has captured it before', () => {
     const pods = history();
