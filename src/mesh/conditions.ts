@@ -3,7 +3,8 @@
  * True is good: `Accepted` (nothing is wrong with it by itself), `ResolvedRefs` (what it names is there), `Honored` (all of its fields have their
  * effect), `Programmed` (it is, as it stands, in the configuration that agents compile, and nothing takes its place).
  */
-import { list, record, strings, text } from './parse/json.ts';
+import { contentIn } from './gateway/status-content.ts';
+import { record, strings, text } from './parse/json.ts';
 import type { Json } from './parse/json.ts';
 import type { Problem } from './problem.ts';
 
@@ -88,17 +89,7 @@ function cut(message: string): string {
   return message.length > MESSAGE_CHARS_MAX ? `${message.slice(0, MESSAGE_CHARS_MAX - 1)}…` : message;
 }
 
-/**
- * A status with these conditions in place of ours that were there; those of others stay, and so does the time since when one has its status.
- * `now` is a time of RFC 3339.
- */
+/** The parts of a status to be written; what others say in it stays. `now` is a time of RFC 3339. */
 export function statusWith(current: Json, conditions: readonly Condition[], generation: number, now: string): Json {
-  const known = list(current['conditions']);
-  const types = new Set<string>(conditions.map(({ type }) => type));
-  const ours = conditions.map((condition) => {
-    const before = known.find(({ type }) => type === condition.type);
-    const since = before?.['status'] === condition.status ? text(before['lastTransitionTime']) : '';
-    return { ...condition, observedGeneration: generation, lastTransitionTime: since === '' ? now : since };
-  });
-  return { conditions: [...known.filter(({ type }) => !types.has(text(type))), ...ours], observedGeneration: generation };
+  return { ...contentIn(current, { conditions }, generation, now), observedGeneration: generation };
 }

@@ -37,7 +37,7 @@ export interface StatusContent {
 }
 
 /** Types of conditions that Orlop writes: those of them that no longer hold go, those of others stay. */
-const OWN_TYPES: ReadonlySet<string> = new Set(['Accepted', 'Programmed', 'ResolvedRefs', 'Conflicted', 'InsecureFrontendValidationMode', 'PartiallyInvalid']);
+const OWN_TYPES: ReadonlySet<string> = new Set(['Accepted', 'Programmed', 'ResolvedRefs', 'Honored', 'Conflicted', 'InsecureFrontendValidationMode', 'PartiallyInvalid']);
 
 /**
  * The members of `current` that are to be written. Conditions keep the time since when they have had their status; what other controllers say
