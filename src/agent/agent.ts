@@ -36,6 +36,9 @@ import { Endpoints } from './endpoints.ts';
 import type { EndpointRoutes } from './endpoints.ts';
 import { Enrolment } from './enrolment.ts';
 import { anywhere, notTheNode } from './fetch-guard.ts';
+import { GatewayCredentials } from './gateway-credentials.ts';
+import { gatewayRoutes } from './gateway-routes.ts';
+import { Gateways } from './gateways.ts';
 import { HandOver } from './hand-over/hand-over.ts';
 import { Predecessor } from './hand-over/predecessor.ts';
 import { Jwks } from './jwks.ts';
@@ -102,7 +105,10 @@ export class Agent {
   readonly #workers: Workers;
   readonly #enrolment: Enrolment;
   readonly #certificates: Certificates;
+  readonly #gateways: Gateways;
+  readonly #gatewayCredentials: GatewayCredentials;
   readonly #cni: Cni | undefined;
+  readonly #daemonSet: OwnDaemonSet | undefined;
   readonly #taint: NodeTaint | undefined;
   readonly #jwks: Jwks;
   /** Undefined where pods are as somebody wrote them in a directory. */
@@ -156,6 +162,23 @@ export class Agent {
       },
     });
     certificates.tell(this.#workers);
+    const standalone = 'directory' in options.config;
+    this.#gatewayCredentials = new GatewayCredentials({
+      // The control plane of a mesh reads the directory too; an agent that is the mesh reads it itself.
+      channel: certificates.channel,
+      directory: certificates.channel === undefined && 'directory' in options.config ? options.config.directory : undefined,
+      tell: (source, credential) => this.#workers.credential(source, credential),
+      log,
+    });
+    this.#gateways = new Gateways({
+      held: predecessor !== undefined,
+      node: options.node,
+      standalone,
+      servers: this.#workers,
+      identities: certificates,
+      onSources: (sources) => this.#gatewayCredentials.want(sources),
+      log,
+    });
     this.#predecessor = predecessor;
     this.#endpoints = new Endpoints({ metricsPort: options.metricsPort, readyPort: options.readyPort, runDirectory: options.runDirectory, routes: this.#routes() });
     this.#enrolment = new Enrolment({
@@ -173,13 +196,14 @@ export class Agent {
         this.#tellPods();
       },
     });
+    this.#daemonSet = client === undefined || options.daemonSet === undefined ? undefined : new OwnDaemonSet(client, { ...options.daemonSet, node: options.node }, log);
     this.#cni = options.cni === undefined || config.livePods === undefined ? undefined : new Cni({
       ...options.cni,
       runDirectory: options.runDirectory,
       pods: config.livePods,
       enrolment: this.#enrolment,
       certificates,
-      daemonSet: client === undefined || options.daemonSet === undefined ? undefined : new OwnDaemonSet(client, options.daemonSet, log),
+      daemonSet: this.#daemonSet,
       log,
       onAnswered: (outcome) => this.#metrics.cniAnswered(outcome),
       onConfigRepaired: () => this.#metrics.cniRepaired(),
@@ -226,31 +250,34 @@ export class Agent {
 
   /**
    * Drain and end. When another agent has taken over, what is open here is finished and nothing else touched. Otherwise readiness goes,
-   * listeners stop, exchanges finish within the deadline; then pods talk directly again, unless capture is to be kept for the next agent.
+   * listeners stop, exchanges finish within the deadline; then pods talk directly again. Where another agent will follow, capture stays in
+   * force instead, and pods are accepted for as long as possible.
    */
   async stop(): Promise<void> {
     if (this.#handOver !== undefined) await Promise.race([this.#handOver.settled(), sleep(SUCCESSOR_PATIENCE_MS)]);
     if (this.#stopping) return;
     this.#stopping = true;
     const handedOver = this.#handOver?.stage === 'let go';
-    const keep = handedOver || this.#options.keepRedirect;
+    const keep = handedOver || this.#options.keepRedirect || (await this.#daemonSet?.isLeaving()) === false;
     const deadlineMs = handedOver ? this.#options.handOverDrainMs : DRAIN_DEADLINE_MS;
     if (!handedOver) this.#handOver?.close();
     this.#reconciler.pause();
     this.#taint?.close();
     if (!handedOver) await this.#cni?.close();
-    this.#log.info({ deadlineMs, handedOver }, 'draining');
+    this.#log.info({ deadlineMs, handedOver, keepsCapture: keep }, 'draining');
     // New connections are let go first, so that none is caught by a listener that no longer accepts; what is under way keeps
     // its translation and its way back until the drain is over.
     if (!keep) for (const id of this.#redirector.podIds) this.#redirector.release(id);
     const told = this.#takeBackStatuses(keep);
-    const left = await this.#workers.drain(deadlineMs);
+    const left = await this.#workers.drain(deadlineMs, { accepting: keep && !handedOver });
     if (left > 0) this.#log.warn({ connections: left, deadlineMs }, 'connections were still open at the end of the drain');
     this.#config.close();
     await this.#workers.close();
     this.#redirector.close({ keep });
     await told;
     this.#enrolment.closeListeners();
+    this.#gateways.closeListeners();
+    this.#gatewayCredentials.close();
     this.#certificates.close();
     this.#jwks.close();
     this.#endpoints.close();
@@ -276,6 +303,7 @@ export class Agent {
     const sockets = inheritance.size;
     const claim: Inherited = (place) => inheritance.claim(place);
     this.#enrolment.resume(claim, inheritance.originalDsts);
+    this.#gateways.resume(claim);
     kept();
     await this.#served(new Set(inheritance.pods));
     await predecessor.taken();
@@ -322,12 +350,13 @@ export class Agent {
       hold: () => {
         this.#reconciler.pause();
         const { fds, ...rest } = this.#enrolment.hold();
-        return { fds: [...fds, ...this.#endpoints.fds], ...rest };
+        return { fds: [...fds, ...this.#gateways.hold(), ...this.#endpoints.fds], ...rest };
       },
       letGo: async () => {
         this.#endpoints.close();
         await this.#workers.handOver();
         this.#enrolment.letGo();
+        this.#gateways.letGo();
         this.#cni?.handOver();
         this.#log.info('handed over; what is open here is finished');
       },
@@ -343,6 +372,7 @@ export class Agent {
       await this.#answer();
     }
     this.#enrolment.resume();
+    this.#gateways.resume();
     this.#reconciler.resume();
     for (const id of this.#redirector.podIds) {
       try {
@@ -360,6 +390,7 @@ export class Agent {
     // What objects fall back to is a matter of this thread, and the larger half of a snapshot.
     this.#workers.apply({ ...snapshot, objects: {}, problems: [] });
     this.#enrolment.apply(snapshot);
+    this.#gateways.apply(snapshot);
     this.#metrics.configured(snapshot, this.#enrolment.enrolled);
   }
 
@@ -400,6 +431,7 @@ export class Agent {
         '/metrics': metrics,
         ...certificateRoutes({ identities: () => this.#certificates.states(), pods: () => this.#certificates.pods() }),
         ...policyRoutes(() => this.#config.snapshot.get()),
+        ...gatewayRoutes({ gateways: () => this.#gateways.states(), credentials: () => this.#gatewayCredentials.states() }),
         ...adminRoutes({
           snapshot: () => this.#config.snapshot.get(),
           digest: () => this.#appliedDigest,

@@ -7,6 +7,7 @@ import { Authority } from '../certs/authority.ts';
 import type { CaClient } from '../certs/ca-client.ts';
 import { MemoryCaStore } from '../certs/ca-state.ts';
 import type { WorkloadCertificate } from '../certs/certificate.ts';
+import type { ControlChannel } from '../certs/control-channel.ts';
 import { Issuer } from '../certs/issuer.ts';
 import type { IdentityState } from '../certs/issuer.ts';
 import { systemClock } from '../core/clock.ts';
@@ -63,13 +64,17 @@ export class Certificates {
     issuer.follow((certificate) => this.#workers?.certify(certificate));
   }
 
-  /** Rejects with a sentence when the CA's files, or the socket, cannot be used. */
+  /** Rejects with a sentence when the CA's files cannot be used. */
   static async open(options: CertificatesOptions): Promise<Certificates> {
     const { lifetimeMs, runDirectory, log } = options;
     const authority = await authorityOf(options);
     const issuer = new Issuer({ ca: authority, clock: systemClock, random: systemRandom, log, lifetimeMs });
-    const socket = await WorkloadSocket.open(join(runDirectory, 'workload'), { source: issuer, clock: systemClock, log });
-    return new Certificates(issuer, authority, socket);
+    return new Certificates(issuer, authority, new WorkloadSocket(join(runDirectory, 'workload'), { source: issuer, clock: systemClock, log }));
+  }
+
+  /** Answer on the workload socket, in place of an agent that did before. Rejects with a sentence when that cannot be. */
+  async serve(): Promise<void> {
+    await this.#socket.listen();
   }
 
   /** From now on, and before the first pod joins, these are told of every certificate. */
@@ -79,9 +84,10 @@ export class Certificates {
 
   /** A pod joins: it gets its identity's certificate, and may ask for it. */
   enrol(pod: AttestablePod): void {
-    this.release(pod.id);
+    const isKnown = this.#pods.get(pod.id)?.identity === pod.identity;
+    if (!isKnown) this.release(pod.id);
     this.#pods.set(pod.id, pod);
-    this.#issuer.want(pod.identity);
+    if (!isKnown) this.#issuer.want(pod.identity);
     this.#socket.enrol(pod);
   }
 
@@ -92,6 +98,40 @@ export class Certificates {
     this.#socket.release(id);
     this.#issuer.release(pod.identity);
     if ([...this.#pods.values()].every(({ identity }) => identity !== pod.identity)) this.#workers?.forget(pod.identity);
+  }
+
+  /** Obtain certificates of these identities, and keep them, also while no pod has them. Returns how to let go of them. */
+  keep(identities: readonly string[]): () => void {
+    for (const identity of identities) this.#issuer.want(identity);
+    return () => {
+      for (const identity of identities) {
+        this.#issuer.release(identity);
+        if ([...this.#pods.values()].every((pod) => pod.identity !== identity)) this.#workers?.forget(identity);
+      }
+    };
+  }
+
+  /** Resolves when there is a certificate of each of these identities, which somebody wants. */
+  async have(identities: readonly string[], signal: AbortSignal): Promise<void> {
+    const missing = new Set(identities.filter((identity) => this.#issuer.get(identity) === undefined));
+    if (missing.size === 0 || signal.aborted) return;
+    await new Promise<void>((resolve) => {
+      const stop = this.#issuer.follow(({ identity }) => {
+        missing.delete(identity);
+        if (missing.size === 0) done();
+      });
+      const done = (): void => {
+        stop();
+        signal.removeEventListener('abort', done);
+        resolve();
+      };
+      signal.addEventListener('abort', done);
+    });
+  }
+
+  /** The connection to the CA, for what else its server is asked; undefined: this agent is its own CA. */
+  get channel(): ControlChannel | undefined {
+    return this.#client?.channel;
   }
 
   /** Every identity of the node. */

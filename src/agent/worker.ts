@@ -2,13 +2,20 @@
  * A worker thread: the data plane. It holds every enrolled pod of the node, accepts the connections of those that are its
  * own, and compiles the tables of all of them from each snapshot. It decides nothing about who is enrolled.
  */
+import { existsSync } from 'node:fs';
 import { parentPort, workerData } from 'node:worker_threads';
 import { systemClock } from '../core/clock.ts';
+import type { Timer } from '../core/clock.ts';
+import { HANDED_OVER_IDLE_MS } from '../core/limits.ts';
 import type { LogLevel } from '../core/log-level.ts';
 import { systemRandom } from '../core/random.ts';
-import { compile, workloadClass } from '../mesh/compile/compile.ts';
+import { applyChange } from '../mesh/change.ts';
+import type { SnapshotChange } from '../mesh/change.ts';
+import { carry, compile, workloadClass } from '../mesh/compile/compile.ts';
 import type { Snapshot } from '../mesh/snapshot.ts';
 import type { Table } from '../mesh/table.ts';
+import { workloadIndexOf } from '../mesh/workload-index.ts';
+import type { WorkloadIndex } from '../mesh/workload-index.ts';
 import { Buffers } from '../proxy/buffers.ts';
 import type { DataPlane } from '../proxy/dataplane.ts';
 import { Authenticator } from '../proxy/jwt/authenticator.ts';
@@ -20,6 +27,7 @@ import { openOriginalDst } from '../redirect/original-dst.ts';
 import type { OriginalDstLookup } from '../redirect/original-dst.ts';
 import type { OriginalDst } from '../redirect/redirector.ts';
 import { familyOf } from '../sys/sockaddr.ts';
+import type { Address } from '../sys/sockaddr.ts';
 import { dup } from '../sys/socket.ts';
 import { WorkerTelemetry } from '../telemetry/worker-telemetry.ts';
 import { NetnsDialer } from './dialer.ts';
@@ -27,7 +35,8 @@ import { forwardingLogger } from './forward-log.ts';
 import { resolveName } from './names.ts';
 import { NodeAddresses } from './node-addresses.ts';
 import { PodSockets } from './pod-sockets.ts';
-import type { EnrolledPod, FromWorker, ToWorker } from './protocol.ts';
+import type { EnrolledPod, FromWorker, ServedGateway, ToWorker } from './protocol.ts';
+import { WorkerGateways } from './worker-gateways.ts';
 
 export interface WorkerSettings {
   readonly name: string;
@@ -36,6 +45,8 @@ export interface WorkerSettings {
 }
 
 const DRAIN_POLL_MS = 50;
+/** How often connections that were kept at a hand-over are looked at for those that have become idle. */
+const IDLE_POLL_MS = 1_000;
 
 interface Held {
   readonly pod: Pod;
@@ -54,15 +65,17 @@ class DataPlaneWorker {
     refresh: (key) => say({ type: 'jwks-refresh', key }),
   });
   readonly #nodeAddresses = new NodeAddresses(systemClock);
-  /** Pods of all nodes (`uid`), by address. */
-  readonly #podsByAddress = new Map<string, string>();
-  readonly #podAt = (address: string): string | undefined => this.#podsByAddress.get(address);
+  /** Of the pod of any node that has an address, its UID. */
+  readonly #podAt = (address: string): string | undefined => this.#workloadIndex?.at(address)?.uid;
   readonly #telemetry: WorkerTelemetry;
   readonly #dataplane: DataPlane;
+  readonly #gateways: WorkerGateways;
   #snapshot: Snapshot | undefined;
+  #workloadIndex: WorkloadIndex | undefined;
   /** One table per workload class of the present snapshot. */
   #tables = new Map<string, Table>();
   #draining = false;
+  #idlePoll: Timer | undefined;
 
   constructor(settings: WorkerSettings) {
     this.#settings = settings;
@@ -82,12 +95,16 @@ class DataPlaneWorker {
       workloads: this.#workloads,
       draining: () => this.#draining,
     };
+    this.#gateways = new WorkerGateways(this.#dataplane, this.#podAt);
   }
 
   handle(message: ToWorker): void {
     switch (message.type) {
       case 'snapshot':
         this.#take(message.snapshot);
+        return;
+      case 'change':
+        this.#change(message.change);
         return;
       case 'enrol':
         void this.#enrol(message.pod);
@@ -101,6 +118,15 @@ class DataPlaneWorker {
       case 'forget':
         this.#identities.forget(message.identity);
         return;
+      case 'gateway':
+        void this.#serveGateway(message.gateway);
+        return;
+      case 'forget-gateway':
+        this.#gateways.forget(message.workload);
+        return;
+      case 'credential':
+        this.#gateways.credential(message.source, message.credential);
+        return;
       case 'jwks':
         this.#jwks.set(message.key, message.state);
         return;
@@ -108,40 +134,49 @@ class DataPlaneWorker {
         say({ type: 'answer', call: message.call, value: this.#telemetry.collect() });
         return;
       case 'describe':
-        say({ type: 'answer', call: message.call, value: this.#pods.get(message.id)?.pod.describe() });
+        say({ type: 'answer', call: message.call, value: this.#pods.get(message.id)?.pod.describe() ?? this.#gateways.describe(message.id) });
+        return;
+      case 'hand-over':
+        this.#handOver();
+        return;
+      case 'take-back':
+        this.#idlePoll?.cancel();
+        this.#draining = false;
         return;
       case 'drain':
-        this.#drain(message.deadlineMs);
+        this.#drain(message.deadlineMs, message.accepting);
     }
+  }
+
+  #change(change: SnapshotChange): void {
+    const before = this.#snapshot;
+    // The worker ends, and the one in its place is given everything.
+    if (before === undefined) throw new Error('a change came before there was anything to change');
+    const after = applyChange(before, change);
+    carry(before, after);
+    this.#take(after);
   }
 
   /** A table that does not compile never replaces the one before it. */
   #take(snapshot: Snapshot): void {
     this.#snapshot = snapshot;
+    this.#workloadIndex = workloadIndexOf(snapshot);
     this.#tables = new Map();
     this.#telemetry.use(snapshot, this.#settings.accessLog);
     for (const { pod } of this.#pods.values()) {
       const table = this.#tableOf(pod.id);
       if (table !== undefined) pod.update(table);
     }
-    this.#jwks.use(this.#tables.values());
-    this.#endTunnels(snapshot);
-    say({ type: 'applied', version: snapshot.version });
-  }
-
-  /** A pod that is gone answers nothing, and its address may be another's now: tunnels to it end, and what was in them is tried elsewhere. */
-  #endTunnels({ workloads }: Snapshot): void {
-    this.#podsByAddress.clear();
-    for (const { uid, addresses, phase } of workloads) {
-      // One that has ended gives its address back while its object is still there.
-      if (phase !== 'Succeeded' && phase !== 'Failed') for (const address of addresses) this.#podsByAddress.set(address, uid);
-    }
+    this.#gateways.take(snapshot);
+    this.#useJwks();
+    // A pod that is gone answers nothing, and its address may be another's now: tunnels to it end, and what was in them is tried elsewhere.
     for (const { pod } of this.#pods.values()) pod.retainTunnels(this.#podAt);
+    say({ type: 'applied', version: snapshot.version });
   }
 
   #tableOf(id: string): Table | undefined {
     const snapshot = this.#snapshot;
-    const workload = snapshot?.workloads.find((one) => one.id === id);
+    const workload = this.#workloadIndex?.get(id);
     if (snapshot === undefined || workload === undefined) return undefined;
     const name = workloadClass(snapshot, workload);
     const known = this.#tables.get(name);
@@ -166,17 +201,30 @@ class DataPlaneWorker {
       pod.retainTunnels(this.#podAt);
       this.#pods.set(id, { pod, sockets });
       this.#workloads.set(id, pod);
-      this.#jwks.use(this.#tables.values());
+      this.#useJwks();
       if (listeners !== undefined) {
-        const lookup = this.#lookup(listeners.originalDst);
-        for (const fd of listeners.outbound) await pod.listen(dup(fd), 'outbound', outbound(lookup));
-        for (const fd of listeners.inbound) await pod.listen(dup(fd), 'inbound', inbound(lookup));
+        const lookups = this.#lookupsOf(listeners.originalDsts);
+        for (const fd of listeners.outbound) await pod.listen(dup(fd), 'outbound', outbound(lookups));
+        for (const fd of listeners.inbound) await pod.listen(dup(fd), 'inbound', inbound(lookups));
         for (const fd of listeners.hbone) await pod.listenForTunnels(dup(fd));
       }
       say({ type: 'enrolled', id });
     } catch (error) {
       say({ type: 'failed', id, message: error instanceof Error ? error.message : String(error) });
     }
+  }
+
+  async #serveGateway(gateway: ServedGateway): Promise<void> {
+    try {
+      await this.#gateways.serve(gateway);
+      this.#useJwks();
+    } catch (error) {
+      this.#log.error({ gateway: gateway.workload, error: error instanceof Error ? error.message : String(error) }, 'a gateway cannot be served');
+    }
+  }
+
+  #useJwks(): void {
+    this.#jwks.use([...this.#tables.values(), ...this.#gateways.tables]);
   }
 
   #release(id: string): void {
@@ -188,6 +236,13 @@ class DataPlaneWorker {
     held.sockets.close();
   }
 
+  /** The first one must be there. Those of an earlier agent go with its programs, and nobody waits for them by then. */
+  #lookupsOf([own, ...earlier]: readonly OriginalDst[]): OriginalDstLookup[] {
+    if (own === undefined) return [];
+    const present = earlier.filter((descriptor) => descriptor.kind === 'conntrack' || existsSync(descriptor.mapPath));
+    return [own, ...present].map((descriptor) => this.#lookup(descriptor));
+  }
+
   /** One lookup per backend serves all pods. */
   #lookup(descriptor: OriginalDst): OriginalDstLookup {
     const key = JSON.stringify(descriptor);
@@ -196,29 +251,54 @@ class DataPlaneWorker {
     return known;
   }
 
-  #drain(deadlineMs: number): void {
+  /** A client that is about to ask must not find its connection closed: idle ones are kept until that has become improbable. */
+  #handOver(): void {
     this.#draining = true;
-    for (const { pod } of this.#pods.values()) pod.drain();
+    const letGo = (): void => {
+      for (const { pod } of this.#pods.values()) pod.drain(HANDED_OVER_IDLE_MS);
+      this.#gateways.drain(HANDED_OVER_IDLE_MS);
+      this.#idlePoll = systemClock.after(IDLE_POLL_MS, letGo);
+    };
+    letGo();
+    say({ type: 'handed-over' });
+  }
+
+  #drain(deadlineMs: number, accepting: boolean): void {
+    const stopAccepting = (): void => {
+      for (const { pod } of this.#pods.values()) pod.drain();
+      this.#gateways.drain();
+    };
+    if (!this.#draining && !accepting) stopAccepting();
+    this.#draining = true;
     const endMs = systemClock.nowMs() + deadlineMs;
     const poll = (): void => {
-      const left = [...this.#pods.values()].reduce((sum, { pod }) => sum + pod.openConnections, 0);
+      const left = [...this.#pods.values()].reduce((sum, { pod }) => sum + pod.openConnections, this.#gateways.openConnections);
       if (left > 0 && systemClock.nowMs() < endMs) {
         systemClock.after(DRAIN_POLL_MS, poll);
         return;
       }
       this.#telemetry.flush();
+      if (accepting) stopAccepting();
       say({ type: 'drained', left });
     };
     poll();
   }
 }
 
-function outbound(lookup: OriginalDstLookup): OriginalDestination {
-  return ({ fd, localAddress }) => lookup.outbound(fd, familyOf(localAddress));
+function outbound(lookups: readonly OriginalDstLookup[]): OriginalDestination {
+  return ({ fd, localAddress }) => firstOf(lookups, (lookup) => lookup.outbound(fd, familyOf(localAddress)));
 }
 
-function inbound(lookup: OriginalDstLookup): OriginalDestination {
-  return ({ fd, localAddress, localPort }) => lookup.inbound(fd, familyOf(localAddress), localAddress, localPort);
+function inbound(lookups: readonly OriginalDstLookup[]): OriginalDestination {
+  return ({ fd, localAddress, localPort }) => firstOf(lookups, (lookup) => lookup.inbound(fd, familyOf(localAddress), localAddress, localPort));
+}
+
+function firstOf(lookups: readonly OriginalDstLookup[], ask: (lookup: OriginalDstLookup) => Address | undefined): Address | undefined {
+  for (const lookup of lookups) {
+    const found = ask(lookup);
+    if (found !== undefined) return found;
+  }
+  return undefined;
 }
 
 function say(message: FromWorker): void {

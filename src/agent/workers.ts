@@ -5,12 +5,14 @@
  */
 import { Worker } from 'node:worker_threads';
 import type { WorkloadCertificate } from '../certs/certificate.ts';
+import type { Credential } from '../certs/credential.ts';
 import type { Logger } from '../core/log.ts';
+import { changeBetween } from '../mesh/change.ts';
 import type { Snapshot } from '../mesh/snapshot.ts';
 import type { JwksState, JwksTarget } from '../proxy/jwt/jwks-source.ts';
 import type { WorkerCounts } from '../telemetry/worker-telemetry.ts';
 import type { ForwardedLine } from './forward-log.ts';
-import type { EnrolledPod, FromWorker, PodSockets, ToWorker } from './protocol.ts';
+import type { EnrolledPod, FromWorker, PodSockets, ServedGateway, ToWorker } from './protocol.ts';
 import type { WorkerSettings } from './worker.ts';
 
 /** Heap of one worker; the agent's own limit is the sum. Beyond it the worker is ended and replaced, not the agent. */
@@ -45,7 +47,8 @@ export interface WorkersOptions {
 
 interface Membership {
   readonly pod: Omit<EnrolledPod, 'listeners'>;
-  readonly sockets: PodSockets;
+  /** Undefined when another agent has them. */
+  readonly sockets: PodSockets | undefined;
   readonly owner: number;
 }
 
@@ -53,7 +56,9 @@ export class Workers {
   readonly #options: WorkersOptions;
   readonly #threads: Thread[] = [];
   readonly #pods = new Map<string, Membership>();
+  readonly #gateways = new Map<string, { readonly gateway: ServedGateway; readonly owner: number }>();
   readonly #certificates = new Map<string, WorkloadCertificate>();
+  readonly #credentials = new Map<string, Credential>();
   #snapshot: Snapshot | undefined;
   #closing = false;
 
@@ -64,14 +69,16 @@ export class Workers {
 
   /** Give all workers a new configuration. */
   apply(snapshot: Snapshot): void {
+    const before = this.#snapshot;
     this.#snapshot = snapshot;
-    for (const thread of this.#threads) thread.say({ type: 'snapshot', snapshot });
+    const message: ToWorker = before === undefined ? { type: 'snapshot', snapshot } : { type: 'change', change: changeBetween(before, snapshot) };
+    for (const thread of this.#threads) thread.say(message);
   }
 
   /** A pod joins: one worker accepts its connections, all know it. */
   enrol(pod: Omit<EnrolledPod, 'listeners'>, sockets: PodSockets): void {
     const { id } = pod;
-    const membership = { pod, sockets, owner: this.#pods.get(id)?.owner ?? this.#leastLoaded() };
+    const membership = { pod, sockets, owner: this.#pods.get(id)?.owner ?? this.#leastLoaded(this.#pods) };
     this.#pods.set(id, membership);
     for (const thread of this.#threads) thread.say({ type: 'enrol', pod: podFor(thread.index, membership) });
   }
@@ -98,6 +105,26 @@ export class Workers {
     for (const thread of this.#threads) thread.say({ type: 'release', id });
   }
 
+  /** A gateway begins, or has other sockets: one worker accepts its connections. */
+  serve(gateway: ServedGateway): void {
+    const owner = this.#gateways.get(gateway.workload)?.owner ?? this.#leastLoaded(this.#gateways);
+    this.#gateways.set(gateway.workload, { gateway, owner });
+    this.#threads[owner]?.say({ type: 'gateway', gateway });
+  }
+
+  forgetGateway(workload: string): void {
+    const owner = this.#gateways.get(workload)?.owner;
+    if (owner !== undefined) this.#threads[owner]?.say({ type: 'forget-gateway', workload });
+    this.#gateways.delete(workload);
+  }
+
+  /** Give all workers what gateways show and trust; undefined: there is none any more. */
+  credential(source: string, credential: Credential | undefined): void {
+    if (credential === undefined) this.#credentials.delete(source);
+    else this.#credentials.set(source, credential);
+    for (const thread of this.#threads) thread.say({ type: 'credential', source, credential });
+  }
+
   /** The counts of every worker that answers, by its name. */
   async collect(): Promise<Map<string, WorkerCounts>> {
     const answers = await Promise.all(this.#threads.map(async (thread) => [thread.name, await thread.ask((call) => ({ type: 'collect', call }))] as const));
@@ -106,14 +133,35 @@ export class Workers {
 
   /** What the pod's own worker says of it. */
   async describe(id: string): Promise<unknown> {
-    const owner = this.#pods.get(id)?.owner;
+    const owner = (this.#pods.get(id) ?? this.#gateways.get(id))?.owner;
     return owner === undefined ? undefined : this.#threads[owner]?.ask((call) => ({ type: 'describe', call, id }));
   }
 
-  /** Accept no more; resolves with the number of connections that were still open at the deadline. */
-  async drain(deadlineMs: number): Promise<number> {
+  /** Another agent accepts the pods' connections: resolves when these workers do not any more. What they have is finished. */
+  async handOver(): Promise<void> {
     this.#closing = true;
-    const left = await Promise.all(this.#threads.map(async (thread) => thread.drain(deadlineMs)));
+    // The listening sockets are about to be closed here.
+    for (const [id, { pod, owner }] of this.#pods) this.#pods.set(id, { pod, owner, sockets: undefined });
+    for (const [workload, { gateway, owner }] of this.#gateways) this.#gateways.set(workload, { gateway: { ...gateway, sockets: [] }, owner });
+    await Promise.all(this.#threads.map(async (thread) => thread.handOver()));
+  }
+
+  /** Be ready for pods to be enrolled again. */
+  takeBack(): void {
+    this.#closing = false;
+    this.#threads.forEach((thread, index) => {
+      if (thread.dead) this.#replace(index, 0);
+      else thread.say({ type: 'take-back' });
+    });
+  }
+
+  /**
+   * Finish; resolves with the number of connections that were still open at the deadline. `accepting`: take new ones to the end, as they
+   * would find nobody else.
+   */
+  async drain(deadlineMs: number, { accepting }: { readonly accepting: boolean } = { accepting: false }): Promise<number> {
+    this.#closing = true;
+    const left = await Promise.all(this.#threads.map(async (thread) => thread.drain(deadlineMs, accepting)));
     return left.reduce((sum, count) => sum + count, 0);
   }
 
@@ -149,7 +197,9 @@ export class Workers {
     this.#threads[index] = thread;
     if (this.#snapshot !== undefined) thread.say({ type: 'snapshot', snapshot: this.#snapshot });
     for (const certificate of this.#certificates.values()) thread.say({ type: 'certificate', certificate });
+    for (const [source, credential] of this.#credentials) thread.say({ type: 'credential', source, credential });
     for (const membership of this.#pods.values()) thread.say({ type: 'enrol', pod: podFor(index, membership) });
+    for (const { gateway, owner } of this.#gateways.values()) if (owner === index) thread.say({ type: 'gateway', gateway });
   }
 
   #checkApplied(): void {
@@ -157,9 +207,9 @@ export class Workers {
     this.#options.onApplied(Math.min(...versions));
   }
 
-  #leastLoaded(): number {
+  #leastLoaded(members: ReadonlyMap<string, { readonly owner: number }>): number {
     const load = this.#threads.map(() => 0);
-    for (const { owner } of this.#pods.values()) load[owner] = (load[owner] ?? 0) + 1;
+    for (const { owner } of members.values()) load[owner] = (load[owner] ?? 0) + 1;
     return load.indexOf(Math.min(...load));
   }
 }
@@ -187,6 +237,7 @@ class Thread {
   readonly #calls = new Map<number, (value: unknown) => void>();
   #nextCall = 1;
   #drained: ((left: number) => void) | undefined;
+  #handedOver: (() => void) | undefined;
   #dead = false;
 
   constructor(index: number, entry: URL, settings: WorkerSettings, events: ThreadEvents) {
@@ -207,8 +258,13 @@ class Thread {
       for (const answer of this.#calls.values()) answer(undefined);
       this.#calls.clear();
       this.#drained?.(0);
+      this.#handedOver?.();
       events.died(reason, performance.now() - startedMs);
     });
+  }
+
+  get dead(): boolean {
+    return this.#dead;
   }
 
   say(message: ToWorker): void {
@@ -229,11 +285,19 @@ class Thread {
     });
   }
 
-  async drain(deadlineMs: number): Promise<number> {
+  async handOver(): Promise<void> {
+    if (this.#dead) return;
+    await new Promise<void>((resolve) => {
+      this.#handedOver = resolve;
+      this.say({ type: 'hand-over' });
+    });
+  }
+
+  async drain(deadlineMs: number, accepting: boolean): Promise<number> {
     if (this.#dead) return 0;
     return new Promise((resolve) => {
       this.#drained = resolve;
-      this.say({ type: 'drain', deadlineMs });
+      this.say({ type: 'drain', deadlineMs, accepting });
     });
   }
 
@@ -264,6 +328,9 @@ class Thread {
         return;
       case 'answer':
         this.#answer(message.call, message.value);
+        return;
+      case 'handed-over':
+        this.#handedOver?.();
         return;
       case 'drained':
         this.#drained?.(message.left);

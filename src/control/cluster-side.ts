@@ -12,7 +12,10 @@ import type { Watch } from '../core/watch.ts';
 import { ApiSource } from '../kube/api-source.ts';
 import type { ConfigSource } from '../kube/config-source.ts';
 import { admit } from '../mesh/admission.ts';
+import type { GatewayFacts } from '../mesh/gateway/status.ts';
+import type { Snapshot } from '../mesh/snapshot.ts';
 import { caBundle } from './ca-bundle.ts';
+import { gatewayStatusWishes } from './gateway-statuses.ts';
 import { istioStatuses } from './istio-statuses.ts';
 import type { LeaderLoop } from './leader-loop.ts';
 import { Leadership } from './leadership.ts';
@@ -41,6 +44,13 @@ export interface ClusterOptions {
   readonly webhook: Listen;
 }
 
+/** What the status of gateways takes besides the configuration. */
+export interface GatewaysView {
+  readonly facts: (snapshot: Snapshot) => GatewayFacts;
+  /** Call `fn` when the facts may have changed. */
+  readonly follow: (fn: () => void) => void;
+}
+
 /** As the metrics have it. */
 export interface ClusterCounts {
   readonly leads: boolean;
@@ -56,7 +66,7 @@ const WEBHOOK = 'orlop-control';
 export class ClusterSide {
   readonly authenticator: NodeAuthenticator;
   readonly store: SecretStore;
-  readonly #client: ApiClient;
+  readonly client: ApiClient;
   readonly #options: ClusterOptions;
   readonly #leadership: Leadership;
   readonly #log: Logger;
@@ -66,7 +76,7 @@ export class ClusterSide {
 
   private constructor(client: ApiClient, options: ClusterOptions, identities: NodeIdentities, log: Logger) {
     const { namespace, identity, agents, audience } = options;
-    this.#client = client;
+    this.client = client;
     this.#options = options;
     this.#log = log;
     this.#leadership = new Leadership({ client, namespace, name: LEASE, identity, clock: systemClock, random: systemRandom, log });
@@ -83,7 +93,7 @@ export class ClusterSide {
 
   /** Agents that start, and API servers that ask, trust what is published. */
   async publish(roots: Watch<string>): Promise<void> {
-    const options = { client: this.#client, leader: this.#leadership, roots: () => roots.get(), clock: systemClock, log: this.#log };
+    const options = { client: this.client, leader: this.#leadership, roots: () => roots.get(), clock: systemClock, log: this.#log };
     this.#loops = [publishedRoots({ ...options, namespace: this.#options.namespace, name: ROOTS }), caBundle({ ...options, name: WEBHOOK })];
     roots.follow(() => {
       for (const loop of this.#loops) void loop.soon();
@@ -92,16 +102,18 @@ export class ClusterSide {
   }
 
   /** Say what is to be said of the objects of `config`: when they are about to be stored, and in their status. */
-  async speak(config: ConfigSource, certificate: ServerCertificate): Promise<void> {
+  async speak(config: ConfigSource, certificate: ServerCertificate, gateways: GatewaysView): Promise<void> {
     this.#webhook = await Webhook.serve({ judge: (object, stored) => admit(object, stored, config.snapshot.get()), certificate, log: this.#log }, this.#options.webhook);
     this.#log.info({ address: this.#options.webhook.address, port: this.#webhook.port }, 'objects are judged here before they are stored');
     if (!(config instanceof ApiSource)) return;
     const wishes = (): StatusWish[] => {
       const snapshot = config.snapshot.get();
-      return snapshot === undefined ? [] : istioStatuses(snapshot, config.stored());
+      const stored = [...config.stored()];
+      return snapshot === undefined ? [] : [...istioStatuses(snapshot, stored), ...gatewayStatusWishes(snapshot, stored, gateways.facts(snapshot))];
     };
-    const writer = new StatusWriter({ client: this.#client, leader: this.#leadership, wishes, find: (name) => config.find(name), clock: systemClock, random: systemRandom, log: this.#log });
+    const writer = new StatusWriter({ client: this.client, leader: this.#leadership, wishes, find: (name) => config.find(name), clock: systemClock, random: systemRandom, log: this.#log });
     config.snapshot.follow(() => writer.changed());
+    gateways.follow(() => writer.changed());
     config.touched.follow((name) => {
       if (name !== undefined) writer.touched(name);
     });
@@ -122,6 +134,6 @@ export class ClusterSide {
     this.#writer?.close();
     await this.#webhook?.close();
     await this.#leadership.close();
-    this.#client.close();
+    this.client.close();
   }
 }

@@ -20,8 +20,9 @@ import type { LogLevel } from '../core/log-level.ts';
 import { createLogger } from '../core/log.ts';
 import type { Logger } from '../core/log.ts';
 import type { ConfigSource } from '../kube/config-source.ts';
-import { openConfig } from '../kube/open-config.ts';
+import { connect, openConfig } from '../kube/open-config.ts';
 import type { ConfigPlace } from '../kube/open-config.ts';
+import type { Snapshot } from '../mesh/snapshot.ts';
 import { CaMetrics } from '../telemetry/ca-metrics.ts';
 import type { CaCounts } from '../telemetry/ca-metrics.ts';
 import { ControlMetrics } from '../telemetry/control-metrics.ts';
@@ -31,6 +32,9 @@ import { serveCa } from './ca-server.ts';
 import type { Listen } from './ca-server.ts';
 import { ClusterSide } from './cluster-side.ts';
 import type { ClusterOptions } from './cluster-side.ts';
+import { CredentialService } from './credential-service.ts';
+import { gatewayFacts } from './gateway-facts.ts';
+import { GatewayCredentials, readFromCluster, readFromDirectory } from './gateway-credentials.ts';
 import { TokenFile } from './node-authenticator.ts';
 import type { NodeAuthenticator } from './node-authenticator.ts';
 import { NodeIdentities } from './node-identities.ts';
@@ -65,6 +69,7 @@ interface Parts {
   readonly authenticator: NodeAuthenticator;
   readonly identities: NodeIdentities;
   readonly cluster: ClusterSide | undefined;
+  readonly gateways: GatewayCredentials;
 }
 
 export class Control {
@@ -76,13 +81,15 @@ export class Control {
   readonly #ca: Authority;
   readonly #certificate: ServerCertificate;
   readonly #service: SigningService;
+  readonly #gateways: GatewayCredentials;
+  readonly #credentials: CredentialService;
   readonly #httpServers: HttpServer[] = [];
   #server: Server | undefined;
   #port = 0;
   #stopping = false;
 
   private constructor(options: ControlOptions, parts: Parts) {
-    const { log, config, ca, authenticator, identities, cluster } = parts;
+    const { log, config, ca, authenticator, identities, cluster, gateways } = parts;
     this.#options = options;
     this.#log = log;
     this.#config = config;
@@ -91,20 +98,25 @@ export class Control {
     this.#ca = ca;
     this.#certificate = new ServerCertificate(ca, { dns: options.names, addresses: addressesOf(options.listen.address) }, { clock: systemClock, log });
     this.#service = new SigningService({ ca, authenticator, identities: this.#identities, clock: systemClock, log });
+    this.#gateways = gateways;
+    this.#credentials = new CredentialService({ authenticator, book: gateways, clock: systemClock, log });
   }
 
   /** Start; resolves when certificates can be asked for. Rejects with a sentence. */
   static async start(options: ControlOptions): Promise<Control> {
     const log = createLogger('control', options.logLevel);
     const { nodes } = options;
-    const identities = new NodeIdentities();
+    const standalone = 'directory' in options.config;
+    const identities = new NodeIdentities(standalone);
     const file = 'tokens' in nodes ? new TokenFile(nodes.tokens, log) : undefined;
     const cluster = 'tokens' in nodes ? undefined : await ClusterSide.open(nodes, identities, log);
     const authenticator = (file ?? cluster?.authenticator) as NodeAuthenticator;
     const config = await openConfig(options.config, { node: undefined, savedPath: undefined, log });
     const trustDomain = config.snapshot.get()?.mesh.trustDomain ?? '';
     const ca = await Authority.open({ trustDomain, lifetimes: options.lifetimes, keys: keysOf(options.keys, cluster), clock: systemClock, log });
-    const control = new Control(options, { log, config, ca, authenticator, identities, cluster });
+    const read = 'directory' in options.config ? readFromDirectory(options.config.directory) : readFromCluster(cluster?.client ?? (await connect(options.config)), log);
+    const gateways = new GatewayCredentials({ read, standalone, clock: systemClock, log });
+    const control = new Control(options, { log, config, ca, authenticator, identities, cluster, gateways });
     try {
       await control.#serve();
     } catch (error) {
@@ -124,6 +136,8 @@ export class Control {
     this.#stopping = true;
     this.#config.close();
     this.#certificate.close();
+    this.#gateways.close();
+    this.#credentials.close();
     await this.#endCalls();
     await this.#ca.close();
     await this.#cluster?.close();
@@ -146,17 +160,20 @@ export class Control {
   async #serve(): Promise<void> {
     const { rootsOut, httpPort, runDirectory, listen } = this.#options;
     const snapshot = this.#config.snapshot.get();
-    if (snapshot !== undefined) this.#identities.apply(snapshot);
+    if (snapshot !== undefined) this.#apply(snapshot);
     this.#config.snapshot.follow((changed) => {
-      if (changed !== undefined) this.#identities.apply(changed);
+      if (changed !== undefined) this.#apply(changed);
     });
     if (rootsOut !== undefined) writeRoots(rootsOut, this.#ca.roots, this.#log);
     await this.#cluster?.publish(this.#ca.roots);
     await this.#certificate.renew();
-    const { server, port } = await serveCa(this.#service, this.#certificate, listen);
+    const { server, port } = await serveCa({ signing: this.#service, credentials: this.#credentials }, this.#certificate, listen);
     this.#server = server;
     this.#port = port;
-    await this.#cluster?.speak(this.#config, this.#certificate);
+    await this.#cluster?.speak(this.#config, this.#certificate, {
+      facts: (of) => gatewayFacts(of, { credential: (source) => this.#gateways.get(source), addresses: () => [] }),
+      follow: (fn) => this.#gateways.follow(fn),
+    });
     const routes = this.#routes();
     mkdirSync(runDirectory, { recursive: true, mode: 0o700 });
     this.#httpServers.push(
@@ -164,6 +181,11 @@ export class Control {
       await serveOnSocket({ ...routes, '/ca': () => json(this.#ca.status()), '/ca/rotate': (url, method) => this.#rotate(url, method) }, join(runDirectory, 'control.sock')),
     );
     this.#log.info({ address: listen.address, port }, 'certificates are signed here');
+  }
+
+  #apply(snapshot: Snapshot): void {
+    this.#identities.apply(snapshot);
+    this.#gateways.apply(snapshot);
   }
 
   #routes(): Routes {

@@ -1,5 +1,8 @@
-/** Which identities a node may ask for: those of the pods that are on it, as Istio's node authorizer has it. */
+/** Which identities a node may ask for: those of the pods that are on it, as Istio's node authorizer has it, and those of the gateways that have chosen it. */
 import { formatSpiffeId } from '../core/spiffe.ts';
+import { gatewaysOf } from '../mesh/gateway/compile.ts';
+import { isPlacedOn, placementOf, serviceAccountOf } from '../mesh/gateway/placement.ts';
+import type { Placement } from '../mesh/gateway/placement.ts';
 import type { Snapshot, Workload } from '../mesh/snapshot.ts';
 
 /** Phases of a pod whose processes have ended: nobody is there who could use a certificate. */
@@ -11,16 +14,30 @@ export interface PodIdentity {
   readonly uid: string;
 }
 
+interface GatewayIdentity {
+  readonly identity: string;
+  readonly placement: Placement;
+}
+
 export class NodeIdentities {
+  readonly #standalone: boolean;
+  #gateways: readonly GatewayIdentity[] = [];
+  #nodeLabels: Snapshot['nodeLabels'] = {};
   #ofNode: ReadonlyMap<string, ReadonlySet<string>> = new Map();
   #pods: ReadonlyMap<string, Workload> = new Map();
   #trustDomain = '';
+
+  /** `standalone`: there is no cluster, and gateways are placed as agents of a directory place them. */
+  constructor(standalone = false) {
+    this.#standalone = standalone;
+  }
 
   get trustDomain(): string {
     return this.#trustDomain;
   }
 
-  apply({ workloads, mesh: { trustDomain } }: Snapshot): void {
+  apply(snapshot: Snapshot): void {
+    const { workloads, mesh: { trustDomain } } = snapshot;
     const ofNode = new Map<string, Set<string>>();
     for (const { node, namespace, serviceAccount, phase } of workloads) {
       if (node === '' || ENDED.has(phase)) continue;
@@ -30,6 +47,11 @@ export class NodeIdentities {
     }
     this.#pods = new Map(workloads.map((workload) => [workload.id, workload]));
     this.#ofNode = ofNode;
+    this.#nodeLabels = snapshot.nodeLabels;
+    this.#gateways = gatewaysOf(snapshot).map((id) => ({
+      identity: formatSpiffeId({ trustDomain, namespace: id.namespace, serviceAccount: serviceAccountOf(id) }),
+      placement: placementOf(id, snapshot, this.#standalone),
+    }));
     this.#trustDomain = trustDomain;
   }
 
@@ -40,6 +62,7 @@ export class NodeIdentities {
   }
 
   has(node: string, identity: string): boolean {
-    return this.#ofNode.get(node)?.has(identity) ?? false;
+    if (this.#ofNode.get(node)?.has(identity) === true) return true;
+    return this.#gateways.some((gateway) => gateway.identity === identity && isPlacedOn(gateway.placement, this.#nodeLabels[node]));
   }
 }

@@ -333,3 +333,13 @@ export const ADMISSION_REQUEST_MS_MAX = 5_000;
 /** Statuses that the control plane writes: as many objects as a large mesh has within minutes, and far below what API servers let one client ask. */
 export const STATUS_WRITES_PER_SECOND = 50;
 export const STATUS_WRITES_BURST = 100;
+
+/** A Secret or ConfigMap with certificates that gateways show or trust; Kubernetes allows a megabyte. */
+export const CREDENTIAL_BYTES_MAX: number = 256 * KIB;
+
+/** Secrets and ConfigMaps that the control plane keeps for gateways; each is asked for every few seconds. */
+export const CREDENTIALS_MAX = 2_000;
+
+/** A node's stream of its gateways' certificates: how long it lasts before the agent proves anew who it is, and how many it may have. */
+export const CREDENTIAL_STREAM_MS = 600_000;
+export const CREDENTIAL_STREAMS_PER_NODE_MAX = 4;

@@ -22,6 +22,11 @@ export function keepHead(object: ApiObject): ApiObject {
   return { metadata: metadataOf(object, () => true) };
 }
 
+/** Names and labels alone. */
+export function keepLabels(object: ApiObject): ApiObject {
+  return { metadata: metadataOf(object, () => false) };
+}
+
 export function keepSpec(object: ApiObject): ApiObject {
   return { ...keepHead(object), spec: object['spec'] };
 }
@@ -65,6 +70,16 @@ export function keepPod(pod: ApiObject, node: string | undefined): ApiObject {
       podIPs: list(status['podIPs']).map(({ ip }) => ({ ip })),
       ...(ready === undefined ? {} : { conditions: [{ type: 'Ready', status: share(ready['status']) }] }),
     },
+  };
+}
+
+/** Whom certificates are for, and whom a selector means; not how the pod is reached, or whether it is ready. */
+export function keepPodIdentity(pod: ApiObject): ApiObject {
+  const spec = record(pod['spec']);
+  return {
+    metadata: metadataOf(pod, (name) => MESH_ANNOTATION.test(name)),
+    spec: { serviceAccountName: share(spec['serviceAccountName']), nodeName: share(spec['nodeName']), ...(spec['hostNetwork'] === true ? { hostNetwork: true } : {}) },
+    status: { phase: share(record(pod['status'])['phase']) },
   };
 }
 

@@ -3,7 +3,7 @@ import { KINDS } from '../mesh/parse/istio-schemas.ts';
 import type { Kind } from '../mesh/parse/istio-schemas.ts';
 import { DEFAULT_MESH_CONFIG } from '../mesh/snapshot.ts';
 import type { ApiObject, Query } from './api-client.ts';
-import { keepConfigMap, keepEndpointSlice, keepHead, keepPod, keepSpec } from './kept.ts';
+import { keepConfigMap, keepEndpointSlice, keepHead, keepLabels, keepPod, keepPodIdentity, keepSpec } from './kept.ts';
 
 export interface Resource {
   readonly kind: string;
@@ -42,7 +42,9 @@ function coreResources(node: string | undefined): Resource[] {
   const { rootNamespace } = DEFAULT_MESH_CONFIG;
   return [
     { kind: 'Namespace', path: '/api/v1/namespaces', keep: typed('v1', 'Namespace', keepHead) },
-    { kind: 'Pod', path: '/api/v1/pods', keep: typed('v1', 'Pod', (pod) => keepPod(pod, node)) },
+    // Their labels say which gateways they serve. What they report of themselves comes every few seconds, and is of no use here.
+    { kind: 'Node', path: '/api/v1/nodes', metadataOnly: true, ...(node === undefined ? {} : { query: { fieldSelector: `metadata.name=${node}` } }), keep: typed('v1', 'Node', keepLabels) },
+    { kind: 'Pod', path: '/api/v1/pods', keep: typed('v1', 'Pod', node === undefined ? keepPodIdentity : (pod) => keepPod(pod, node)) },
     { kind: 'Service', path: '/api/v1/services', keep: typed('v1', 'Service', keepSpec) },
     { kind: 'ConfigMap', path: `/api/v1/namespaces/${rootNamespace}/configmaps`, query: { fieldSelector: 'metadata.name=istio' }, keep: typed('v1', 'ConfigMap', keepConfigMap) },
   ];

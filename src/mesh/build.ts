@@ -75,9 +75,9 @@ export function buildSnapshot(files: Iterable<Source>, previous?: Snapshot): Sna
 }
 
 /** What an object of an API server says and what is wrong with it, whatever stands beside it. */
-export function checkObject(source: SourceObject): { readonly object: GoodObject; readonly problems: readonly Problem[]; readonly failed: boolean } {
-  const { object, faults } = checkDocument(documentOf(source));
-  return { object, problems: faults.problems, failed: faults.failed };
+export function checkObject(source: SourceObject): { readonly kind: Kind | undefined; readonly object: GoodObject; readonly problems: readonly Problem[]; readonly failed: boolean } {
+  const { kind, object, faults } = checkDocument(documentOf(source));
+  return { kind, object, problems: faults.problems, failed: faults.failed };
 }
 
 class Builder {
@@ -169,7 +169,7 @@ class Builder {
   #assemble(): Snapshot {
     const byKind = Map.groupBy(Object.values(this.#objects), ({ origin }) => origin.kind);
     const of = (kind: string): GoodObject[] => byKind.get(kind) ?? [];
-    const specs = <S>(kind: string): Resource<S>[] => of(kind).map(({ origin, value }) => ({ ...origin, spec: value['spec'] as S })).sort(byAge);
+    const specs = <S>(kind: string): Resource<S>[] => of(kind).map((object) => resourceOf<S>(object)).sort(byAge);
     const namespaces = new Map(of('Namespace').map(({ origin, value }) => [origin.name, value]));
     const slices = Map.groupBy(of('EndpointSlice'), ({ origin, value }) => `${origin.namespace}/${text(record(record(value['metadata'])['labels'])['kubernetes.io/service-name'])}`);
     const mesh = this.#meshConfig(of('ConfigMap'));
@@ -195,6 +195,7 @@ class Builder {
         backendTlsPolicies: specs('BackendTLSPolicy'),
       },
       namespaceLabels: Object.fromEntries([...namespaces].map(([name, value]) => [name, texts(record(value['metadata'])['labels'])])),
+      nodeLabels: Object.fromEntries(of('Node').map(({ origin, value }) => [origin.name, texts(record(value['metadata'])['labels'])])),
       problems: [],
       objects: this.#objects,
     };
@@ -272,6 +273,15 @@ interface ReadService {
   readonly service: Service;
 }
 
+/** Of each object its resource, which stays the same for as long as the object does. */
+const resources = new WeakMap<GoodObject, Resource<unknown>>();
+
+function resourceOf<S>(object: GoodObject): Resource<S> {
+  const resource = resources.get(object) ?? { ...object.origin, spec: object.value['spec'] };
+  resources.set(object, resource);
+  return resource as Resource<S>;
+}
+
 /** What was read of a pod, and of a service, when it and what it depends on were the same. */
 const pods = new WeakMap<GoodObject['value'], ReadPod>();
 const services = new WeakMap<GoodObject['value'], ReadService>();
@@ -294,9 +304,16 @@ function serviceOf({ origin, value }: GoodObject, objects: readonly GoodObject[]
   return service;
 }
 
-export function readPolicy({ origin, value }: GoodObject): AuthorizationPolicyResource {
+const policies = new WeakMap<GoodObject, AuthorizationPolicyResource>();
+
+export function readPolicy(object: GoodObject): AuthorizationPolicyResource {
+  const known = policies.get(object);
+  if (known !== undefined) return known;
+  const { origin, value } = object;
   const dryRun = texts(record(value['metadata'])['annotations'])['istio.io/dry-run'] === 'true';
-  return { ...origin, spec: value['spec'] as AuthorizationPolicySpec, dryRun };
+  const policy = { ...origin, spec: value['spec'] as AuthorizationPolicySpec, dryRun };
+  policies.set(object, policy);
+  return policy;
 }
 
 /** Says that an object's former version is the one that counts. */

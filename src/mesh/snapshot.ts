@@ -23,6 +23,8 @@ export interface Snapshot {
   readonly gatewayApi: GatewayResources;
   /** Of namespaces whose objects are known. */
   readonly namespaceLabels: Readonly<Record<string, Readonly<Record<string, string>>>>;
+  /** Of nodes whose objects are known: an agent knows its own. */
+  readonly nodeLabels: Readonly<Record<string, Readonly<Record<string, string>>>>;
   readonly problems: readonly Problem[];
   /** Every object as last found good, by `kind ns/name`: what an object that becomes invalid falls back to. */
   readonly objects: Readonly<Record<string, GoodObject>>;

@@ -5,6 +5,7 @@ import type { Tunnels } from './hbone/tunnels.ts';
 import { SocketTransport } from './socket-transport.ts';
 import type { Identities } from './tls/identities.ts';
 import { Originator } from './tls/originate.ts';
+import type { Secrets } from './tls/originate.ts';
 import type { Transport, TransportOwner } from './transport.ts';
 import type { Dialer, DialTarget } from './upstream.ts';
 
@@ -14,10 +15,11 @@ export class PodDialer implements Dialer {
   readonly #identities: Identities;
   readonly #originator: Originator;
 
-  constructor({ dialer, identities, clock }: DataPlane, tunnels: Tunnels) {
+  /** `secrets`: what targets may name besides files. */
+  constructor({ dialer, identities, clock }: DataPlane, tunnels: Tunnels, secrets?: Secrets) {
     this.#plain = dialer;
     this.#identities = identities;
-    this.#originator = new Originator(clock);
+    this.#originator = new Originator(clock, secrets);
     this.#tunnels = tunnels;
   }
 

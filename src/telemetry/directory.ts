@@ -1,5 +1,8 @@
 /** Who is behind a pod's name or an address, for labels. */
 import { formatSpiffeId } from '../core/spiffe.ts';
+import { gatewaysOf } from '../mesh/gateway/compile.ts';
+import { serviceAccountOf } from '../mesh/gateway/placement.ts';
+import type { GatewayId } from '../mesh/gateway/table.ts';
 import type { Snapshot, Workload } from '../mesh/snapshot.ts';
 import { workloadIndexOf } from '../mesh/workload-index.ts';
 import type { WorkloadIndex } from '../mesh/workload-index.ts';
@@ -38,12 +41,14 @@ const CLUSTER = 'Kubernetes';
 export class WorkloadDirectory {
   readonly #workloads: WorkloadIndex | undefined;
   readonly #trustDomain: string;
+  readonly #gateways: ReadonlyMap<string, Peer>;
   /** Of those that were asked for: every request asks. */
   readonly #peers = new Map<string, Peer>();
 
   constructor(snapshot: Snapshot | undefined) {
     this.#workloads = snapshot === undefined ? undefined : workloadIndexOf(snapshot);
     this.#trustDomain = snapshot?.mesh.trustDomain ?? '';
+    this.#gateways = new Map((snapshot === undefined ? [] : gatewaysOf(snapshot)).map((id) => [`${id.namespace}/${serviceAccountOf(id)}`, gatewayPeer(id, this.#trustDomain)]));
   }
 
   peer(id: string | undefined): Peer {
@@ -51,8 +56,8 @@ export class WorkloadDirectory {
     const known = this.#peers.get(id);
     if (known !== undefined) return known;
     const workload = this.#workloads?.get(id);
-    if (workload === undefined) return UNKNOWN_PEER;
-    const peer = peerOf(workload, this.#trustDomain);
+    const peer = workload === undefined ? this.#gateways.get(id) : peerOf(workload, this.#trustDomain);
+    if (peer === undefined) return UNKNOWN_PEER;
     this.#peers.set(id, peer);
     return peer;
   }
@@ -61,6 +66,14 @@ export class WorkloadDirectory {
   idOf(address: string): string | undefined {
     return this.#workloads?.at(address)?.id;
   }
+}
+
+/** A gateway has no pods, and is called what its pods would be. */
+function gatewayPeer(id: GatewayId, trustDomain: string): Peer {
+  const [{ namespace }, name] = [id, serviceAccountOf(id)];
+  return Object.freeze({
+    ...UNKNOWN_PEER, workload: name, namespace, app: name, canonicalService: name, principal: formatSpiffeId({ trustDomain, namespace, serviceAccount: name }), cluster: CLUSTER, enrolled: true,
+  });
 }
 
 function peerOf(workload: Workload, trustDomain: string): Peer {

@@ -7,6 +7,8 @@ import { OwnDaemonSet } from '../../src/agent/own-daemonset.ts';
 import { MemoryCaStore } from '../../src/certs/ca-state.ts';
 import { openOwnCa } from '../../src/certs/own-ca.ts';
 import { caBundle } from '../../src/control/ca-bundle.ts';
+import { readFromCluster } from '../../src/control/gateway-credentials.ts';
+import { gatewayStatusWishes } from '../../src/control/gateway-statuses.ts';
 import { istioStatuses } from '../../src/control/istio-statuses.ts';
 import { Leadership } from '../../src/control/leadership.ts';
 import { NodeIdentities } from '../../src/control/node-identities.ts';
@@ -22,6 +24,7 @@ import { seededRandom, systemRandom } from '../../src/core/random.ts';
 import { ApiSource } from '../../src/kube/api-source.ts';
 import { PodStatusWriter } from '../../src/kube/pod-status.ts';
 import { bareKind, CONTROL_KINDS, MESH_KINDS } from '../../src/kube/resources.ts';
+import { CONTROLLER_NAME } from '../../src/mesh/gateway/resources.ts';
 import type { Snapshot } from '../../src/mesh/snapshot.ts';
 import { ApiServer } from '../kube-api/api-server.ts';
 
@@ -94,7 +97,9 @@ function needsOf(requests: readonly string[]): string[] {
     // Statuses are those of any object.
     if (part !== undefined) return [`${method.toLowerCase()} ${group}/${resource}/${part}`];
     const selected = /^metadata\.name=(.+)$/.exec(url.searchParams.get('fieldSelector') ?? '')?.[1];
-    const name = named ?? selected;
+    // No role can name what is another's at each node, or in each cluster: nodes, and what users' gateways name.
+    const isAnyones = resource === 'nodes' || (parts[1] === 'shop' && ['secrets', 'configmaps'].includes(resource));
+    const name = isAnyones ? undefined : (named ?? selected);
     const verbs: Readonly<Record<string, string>> = { POST: 'create', PUT: 'update', GET: url.searchParams.has('watch') ? 'watch' : named === undefined ? 'list' : 'get' };
     return [`${verbs[method] ?? method} ${group}/${resource}${name === undefined ? '' : `/${name}`}`];
   });
@@ -109,7 +114,7 @@ describe('the objects', () => {
       const files = readdirSync(join(DEPLOY, folder)).filter((name) => name.endsWith('.yaml') && name !== 'kustomization.yaml');
       expect(resources.filter((name) => name.endsWith('.yaml')).sort(), folder).toEqual(files.sort());
     }
-    expect(manifests('overlays/prometheus-operator').map(({ kind }) => kind)).toEqual(['PodMonitor']);
+    expect(manifests('overlays/prometheus-operator').map(({ kind, metadata }) => `${kind} ${metadata.name}`)).toEqual(['PodMonitor orlop-control', 'PodMonitor orlop-agent']);
   });
 
   it('name only what exists: roles, service accounts, volumes', () => {
@@ -160,13 +165,13 @@ describe('the rights', () => {
   /** Of the agent of a node, or of the control plane. */
   async function readEverything(node: string | undefined): Promise<void> {
     const source = await ApiSource.open({ client: server.client(), node, savedPath: undefined, clock: systemClock, random: systemRandom, log });
-    await expect.poll(() => server.requests.filter((line) => line.includes('watch=true')).length).toBe(node === undefined ? 5 + CONTROL_KINDS.size : 6 + MESH_KINDS.size);
+    await expect.poll(() => server.requests.filter((line) => line.includes('watch=true')).length).toBe(node === undefined ? 6 + CONTROL_KINDS.size : 7 + MESH_KINDS.size);
     source.close();
   }
 
   it('of the agent are what following a cluster takes, telling pods of its node how they are, and seeing that it is uninstalled', async () => {
     await readEverything('n');
-    expect(await new OwnDaemonSet(server.client(), { namespace: NAMESPACE, name: 'orlop-agent' }, log).isLeaving()).toBe(false);
+    expect(await new OwnDaemonSet(server.client(), { namespace: NAMESPACE, name: 'orlop-agent', node: 'node-1' }, log).isLeaving()).toBe(false);
     server.put({ apiVersion: 'v1', kind: 'Pod', metadata: { name: 'web', namespace: 'shop', uid: 'u' }, spec: { nodeName: 'n' } });
     const statuses = new PodStatusWriter({ client: server.client(), node: 'n', clock: systemClock, random: systemRandom, log });
     statuses.set(new Map([['shop/web', { uid: 'u', annotation: 'x', eventAfter: () => ({ type: 'Normal', reason: 'Enrolled', message: 'x' }) }]]));
@@ -175,13 +180,27 @@ describe('the rights', () => {
     expect(rightsOf('orlop-agent')).toEqual(needsOf(server.requests));
   });
 
-  /** An object of every kind of Istio's gets a status, and the webhook its roots. */
+  /** As small as they are taken. */
+  const gatewayParent = { parentRefs: [{ name: 'one' }] };
+  const backendRule = { rules: [{ backendRefs: [{ name: 'one', port: 443 }] }] };
+  const specs: Readonly<Record<string, object>> = {
+    GatewayClass: { controllerName: CONTROLLER_NAME }, Gateway: { gatewayClassName: 'one', listeners: [{ name: 'http', port: 80, protocol: 'HTTP' }] }, ListenerSet: { parentRef: { name: 'one' }, listeners: [{ name: 'http', port: 80, protocol: 'HTTP' }] },
+    HTTPRoute: { ...gatewayParent, ...backendRule }, GRPCRoute: gatewayParent, TLSRoute: { ...gatewayParent, hostnames: ['a.example'], ...backendRule }, TCPRoute: { ...gatewayParent, ...backendRule },
+    BackendTLSPolicy: { targetRefs: [{ group: '', kind: 'Service', name: 'one' }], validation: { hostname: 'a.example', wellKnownCACertificates: 'System' } },
+  };
+
+  /** An object of every kind that has one gets a status, and the webhook its roots. */
   async function speakOfEverything(): Promise<void> {
     const leader = { leads: true };
-    for (const [kind, [apiVersion = '']] of CONTROL_KINDS) server.put({ apiVersion, kind: bareKind(kind), metadata: { name: 'one', namespace: 'shop' }, spec: {} });
+    for (const [kind, [apiVersion = '']] of CONTROL_KINDS) {
+      const metadata = kind === 'GatewayClass' ? { name: 'one' } : { name: 'one', namespace: 'shop' };
+      server.put({ apiVersion, kind: bareKind(kind), metadata, spec: specs[kind] ?? {} });
+    }
     server.put({ apiVersion: 'admissionregistration.k8s.io/v1', kind: 'ValidatingWebhookConfiguration', metadata: { name: 'orlop-control' }, webhooks: [{ name: 'one' }] });
     const source = await ApiSource.open({ client: server.client(), node: undefined, savedPath: undefined, clock: systemClock, random: systemRandom, log });
-    const wishes = istioStatuses(source.snapshot.get() as Snapshot, source.stored());
+    const snapshot = source.snapshot.get() as Snapshot;
+    const facts = { addresses: () => [], obstacle: () => undefined, fault: () => undefined };
+    const wishes = [...istioStatuses(snapshot, source.stored()), ...gatewayStatusWishes(snapshot, source.stored(), facts)];
     const writer = new StatusWriter({ client: server.client(), leader, wishes: () => wishes, find: (name) => source.find(name), clock: systemClock, random: systemRandom, log });
     writer.start();
     await expect.poll(() => writer.counts.written).toBe(wishes.length);
@@ -211,15 +230,17 @@ describe('the rights', () => {
     roots = 'two';
     await published.start();
     published.close();
+    await readFromCluster(client, log)({ kind: 'Secret', namespace: 'shop', name: 'certificate' });
+    await readFromCluster(client, log)({ kind: 'ConfigMap', namespace: 'shop', name: 'authorities' });
     server.intercept = (request) => (request.url?.endsWith('/tokenreviews') === true ? { status: 201, body: { status: { authenticated: false } } } : undefined);
     const review = new TokenReview({ client, agents: new Set(), audience: 'istio-ca', identities: new NodeIdentities(), clock, log });
     await review.authenticate('token');
     expect(rightsOf('orlop-control')).toEqual(needsOf(server.requests));
   });
 
-  it('let nobody list Secrets, or read another than the CA\'s', () => {
+  it('let nobody list Secrets, and nobody but the control plane read one by its name', () => {
     const secrets = ['orlop-agent', 'orlop-control'].flatMap((account) => rightsOf(account).filter((right) => right.includes('secrets') || right.includes('*')).map((right) => `${account}: ${right}`));
-    expect(secrets).toEqual(['orlop-control: create /secrets', 'orlop-control: get /secrets/orlop-ca', 'orlop-control: update /secrets/orlop-ca']);
+    expect(secrets).toEqual(['orlop-control: create /secrets', 'orlop-control: get /secrets', 'orlop-control: get /secrets/orlop-ca', 'orlop-control: update /secrets/orlop-ca']);
     // The Role, and so these rights, are of one namespace.
     expect(find('Role', 'orlop-control').rules?.some(({ resources }) => resources.includes('secrets'))).toBe(true);
   });

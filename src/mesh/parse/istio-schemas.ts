@@ -202,13 +202,14 @@ export const KINDS: Readonly<Record<string, Kind>> = {
   BackendTLSPolicy: { groups: GATEWAY_API, support: 'honoured', schema: backendTlsPolicy },
   UDPRoute: { groups: GATEWAY_API, support: 'later', why: 'datagrams are not routed' },
   Namespace: { groups: ['v1'], support: 'kubernetes', clusterScoped: true },
+  Node: { groups: ['v1'], support: 'kubernetes', clusterScoped: true },
   Pod: { groups: ['v1'], support: 'kubernetes' },
   Service: { groups: ['v1'], support: 'kubernetes', schema: service },
   EndpointSlice: { groups: ['discovery.k8s.io/v1'], support: 'kubernetes' },
   ConfigMap: { groups: ['v1'], support: 'kubernetes' },
   ...Object.fromEntries(
     [
-      ['ServiceAccount', 'v1'], ['Node', 'v1'], ['Endpoints', 'v1'], ['Secret', 'v1'], ['Event', 'v1'], ['PersistentVolumeClaim', 'v1'], ['ReplicationController', 'v1'],
+      ['ServiceAccount', 'v1'], ['Endpoints', 'v1'], ['Secret', 'v1'], ['Event', 'v1'], ['PersistentVolumeClaim', 'v1'], ['ReplicationController', 'v1'],
       ['Deployment', 'apps/v1'], ['ReplicaSet', 'apps/v1'], ['StatefulSet', 'apps/v1'], ['DaemonSet', 'apps/v1'], ['Job', 'batch/v1'], ['CronJob', 'batch/v1'],
       ['Ingress', 'networking.k8s.io/v1'], ['NetworkPolicy', 'networking.k8s.io/v1'], ['HorizontalPodAutoscaler', 'autoscaling/v2'], ['PodDisruptionBudget', 'policy/v1'],
       ['Role', 'rbac.authorization.k8s.io/v1'], ['RoleBinding', 'rbac.authorization.k8s.io/v1'], ['ClusterRole', 'rbac.authorization.k8s.io/v1'],

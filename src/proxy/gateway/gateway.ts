@@ -62,6 +62,7 @@ export class Gateway implements GatewayHandle {
   readonly #listeners = new Map<number, GatewayListener>();
   /** They accept no more, and still have connections. */
   readonly #closed = new Set<GatewayListener>();
+  #draining = false;
 
   constructor({ id, baggage, addresses, table, sockets, secrets, dataplane: shared }: GatewayOptions) {
     this.id = id;
@@ -74,7 +75,7 @@ export class Gateway implements GatewayHandle {
     this.sockets = sockets;
     const own = { ...shared, buffers: new Buffers() };
     this.#tunnels = new Tunnels(this, own);
-    this.#dataplane = { ...own, dialer: new PodDialer(own, this.#tunnels) };
+    this.#dataplane = { ...own, dialer: new PodDialer(own, this.#tunnels, secrets), draining: () => this.#draining || shared.draining() };
     this.#secrets = secrets;
     this.#clusters = new ClusterSet(this, this.#dataplane, codecsOver(this.#dataplane));
     this.#direction = new GatewayDirection(this, this.#dataplane, this.#service(), new TcpUpstreams(this.#clusters, this.#dataplane));
@@ -82,9 +83,13 @@ export class Gateway implements GatewayHandle {
 
   /** Accept on a listening socket of the node (this thread's own duplicate) what is for the gateway's port. `socket`: what the socket is called from now on. */
   async listen(socket: number, fd: number, port: number): Promise<void> {
-    if (this.#listeners.has(socket)) return;
+    this.#draining = false;
     const listener = await GatewayListener.start({ fd, port, gateway: this, direction: this.#direction, secrets: this.#secrets, dataplane: this.#dataplane });
     this.#listeners.set(socket, listener);
+  }
+
+  listens(socket: number): boolean {
+    return this.#listeners.has(socket);
   }
 
   /** Accept no more on sockets that are not among these; their connections go on. */
@@ -131,10 +136,11 @@ export class Gateway implements GatewayHandle {
     return { id: this.id, openConnections: this.openConnections, clusters, table: describeTable(this.table) };
   }
 
-  /** The agent ends, or the gateway is gone: accept no more, close what is idle; what is under way is finished. */
-  drain(): void {
+  /** The agent ends, or the gateway is gone: accept no more, close what has been idle for so long; what is under way is finished. */
+  drain(idleMs = 0): void {
+    this.#draining = true;
     this.retain(new Set());
-    this.#direction.drain();
+    this.#direction.drain(idleMs);
   }
 
   /** No connection is left, or none is waited for any more. */

@@ -2,15 +2,9 @@
 import { X509Certificate } from 'node:crypto';
 import { createSecureContext } from 'node:tls';
 import type { SecureContext } from 'node:tls';
-import { sourceKey } from '../../mesh/gateway/source-key.ts';
+import type { Credential } from '../../certs/credential.ts';
+import { sourceKey } from '../../mesh/gateway/sources.ts';
 import type { TlsTermination } from '../../mesh/gateway/table.ts';
-
-/** What a source holds; PEM, empty where it has none. */
-export interface SecretMaterial {
-  readonly certificate: string;
-  readonly privateKey: string;
-  readonly authorities: string;
-}
 
 /** What a handshake is done with. */
 export interface ServerCredentials {
@@ -19,20 +13,23 @@ export interface ServerCredentials {
 }
 
 export class GatewaySecrets {
-  readonly #materials = new Map<string, SecretMaterial>();
+  /** Grows with every change. */
+  version = 0;
+  readonly #materials = new Map<string, Credential>();
   /** By what a listener says. Its object is part of a table, and tables are replaced often; what it says seldom changes. A text: why there are none. */
   readonly #made = new Map<string, readonly ServerCredentials[] | string>();
   readonly #keys = new WeakMap<TlsTermination, string>();
 
-  get(key: string): SecretMaterial | undefined {
+  get(key: string): Credential | undefined {
     return this.#materials.get(key);
   }
 
   /** Undefined: it is not there any more, or not valid. Connections that are open keep what they were made with. */
-  set(key: string, material: SecretMaterial | undefined): void {
+  set(key: string, material: Credential | undefined): void {
     if (material === undefined) this.#materials.delete(key);
     else this.#materials.set(key, material);
     this.#made.clear();
+    this.version += 1;
   }
 
   /** What to show to a client that asks for `serverName`: the first certificate that has the name in it, else the first one. A text: why nothing. */
@@ -58,12 +55,10 @@ export class GatewaySecrets {
   }
 
   #make(termination: TlsTermination): readonly ServerCredentials[] | string {
-    const authorities: string[] = [];
-    for (const source of termination.clients?.authorities ?? []) {
-      const held = this.#materials.get(sourceKey(source))?.authorities ?? '';
-      if (held === '') return `${sourceKey(source)} holds no certificates to verify clients with`;
-      authorities.push(held);
-    }
+    // Istio's names stand for several places to look in; what is in any of them counts.
+    const trusted = termination.clients?.authorities ?? [];
+    const authorities = trusted.flatMap((source) => this.#materials.get(sourceKey(source))?.authorities ?? []).filter((pem) => pem !== '');
+    if (trusted.length > 0 && authorities.length === 0) return `no certificates to verify clients with: ${trusted.map(sourceKey).join(', ')}`;
     const materials = termination.certificates.flatMap((source) => this.#materials.get(sourceKey(source)) ?? []).filter(({ privateKey }) => privateKey !== '');
     if (materials.length === 0) return `${termination.certificates.map(sourceKey).join(', ')}: missing or not valid`;
     try {
@@ -74,7 +69,7 @@ export class GatewaySecrets {
   }
 }
 
-function credentialsOf({ certificate, privateKey }: SecretMaterial, authorities: string, { minVersion, maxVersion, cipherSuites }: TlsTermination): ServerCredentials {
+function credentialsOf({ certificate, privateKey }: Credential, authorities: string, { minVersion, maxVersion, cipherSuites }: TlsTermination): ServerCredentials {
   const context = createSecureContext({
     cert: certificate,
     key: privateKey,

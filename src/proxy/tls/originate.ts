@@ -7,9 +7,11 @@ import { isIP } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { checkServerIdentity, connect, createSecureContext, getCACertificates } from 'node:tls';
 import type { PeerCertificate, SecureContext, TLSSocket } from 'node:tls';
+import type { Credential } from '../../certs/credential.ts';
 import type { Clock } from '../../core/clock.ts';
 import { CERTIFICATE_FILE_BYTES_MAX } from '../../core/limits.ts';
-import type { UpstreamTls } from '../../mesh/table.ts';
+import { sourceKey } from '../../mesh/gateway/sources.ts';
+import type { ObjectRef, UpstreamTls } from '../../mesh/table.ts';
 import type { UpstreamSecurity } from '../upstream.ts';
 import { checkIdentity } from './connect.ts';
 import type { Credentials } from './identities.ts';
@@ -26,13 +28,24 @@ interface Held {
   lookedMs: number;
 }
 
+/** Certificates and keys by where they come from (`Secret ns/name`). */
+export interface Secrets {
+  /** Grows with every change. */
+  readonly version: number;
+  get(source: string): Credential | undefined;
+}
+
+const NO_SECRETS: Secrets = { version: 0, get: () => undefined };
+
 export class Originator {
   readonly #clock: Clock;
+  readonly #secrets: Secrets;
   /** Settings go with the table they are part of. */
   readonly #contexts = new WeakMap<UpstreamTls, Held>();
 
-  constructor(clock: Clock) {
+  constructor(clock: Clock, secrets: Secrets = NO_SECRETS) {
     this.#clock = clock;
+    this.#secrets = secrets;
   }
 
   /**
@@ -56,12 +69,12 @@ export class Originator {
     const held = this.#contexts.get(tls);
     const nowMs = this.#clock.nowMs();
     if (held !== undefined && nowMs - held.lookedMs < LOOK_AGAIN_MS) return held.context;
-    const versions = filesOf(tls).map(versionOf).join(' ');
+    const versions = [this.#secrets.version, ...filesOf(tls).map(versionOf)].join(' ');
     if (held?.versions === versions) {
       held.lookedMs = nowMs;
       return held.context;
     }
-    const context = contextOf(tls);
+    const context = contextOf(tls, this.#secrets);
     this.#contexts.set(tls, { context, versions, lookedMs: nowMs });
     return context;
   }
@@ -72,12 +85,29 @@ function ownContext(own: Credentials | undefined): SecureContext {
   return own.context;
 }
 
-function contextOf({ mode, clientCertificate, privateKey, caCertificates, credentialName }: UpstreamTls): SecureContext {
+function contextOf(tls: UpstreamTls, secrets: Secrets): SecureContext {
+  const { mode, clientCertificate, privateKey, caCertificates, credentialName, authorities, credential } = tls;
+  if (authorities !== undefined || credential !== undefined) return contextOfSecrets(tls, secrets);
   if (credentialName !== '') throw new Error(`credentialName ${credentialName}: there are no Secrets to read it from; name files`);
   return createSecureContext({
     ca: caCertificates === '' ? systemRoots() : read(caCertificates, 'caCertificates'),
     ...(mode === 'MUTUAL' ? { cert: read(clientCertificate, 'clientCertificate'), key: read(privateKey, 'privateKey') } : {}),
   });
+}
+
+/** As a gateway's policies have it. */
+function contextOfSecrets({ authorities, credential }: UpstreamTls, secrets: Secrets): SecureContext {
+  const ca = authorities?.map((ref) => partOf(secrets, ref, 'authorities')).join('\n');
+  return createSecureContext({
+    ca: ca ?? systemRoots(),
+    ...(credential === undefined ? {} : { cert: partOf(secrets, credential, 'certificate'), key: partOf(secrets, credential, 'privateKey') }),
+  });
+}
+
+function partOf(secrets: Secrets, ref: ObjectRef, part: keyof Credential): string {
+  const found = secrets.get(sourceKey(ref))?.[part] ?? '';
+  if (found === '') throw new Error(`${sourceKey(ref)} has no ${part === 'authorities' ? 'ca.crt' : 'certificate with its key'} that is valid`);
+  return found;
 }
 
 /** The operating system's; Node's own where it has none. */

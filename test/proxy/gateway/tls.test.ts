@@ -10,7 +10,7 @@ import { text } from 'node:stream/consumers';
 import { connect, createServer } from 'node:tls';
 import type { TLSSocket } from 'node:tls';
 import { afterEach, beforeAll, beforeEach, expect, test } from 'vitest';
-import type { SecretMaterial } from '../../../src/proxy/gateway/secrets.ts';
+import type { Credential } from '../../../src/certs/credential.ts';
 import { MeshCa } from '../tls/mesh-ca.ts';
 import { GatewayNode, hosts, tcpRoute, terminated, tlsPort } from './gateway-node.ts';
 import type { Seen } from './gateway-node.ts';
@@ -30,7 +30,7 @@ beforeEach(() => {
 
 afterEach(() => node.close());
 
-async function certificate(...names: readonly string[]): Promise<SecretMaterial> {
+async function certificate(...names: readonly string[]): Promise<Credential> {
   const { chain, key } = await ca.issue('', { names: names.map((value) => ({ type: 'dns', value })) });
   return { certificate: chain, privateKey: key, authorities: '' };
 }
@@ -150,7 +150,7 @@ test('clients prove who they are where a listener asks it', async () => {
   node.secrets.set('Secret shop/a', await certificate('*.shop.example'));
   const port = await node.listen(443);
   expect(await refusal(connect({ port, host: '127.0.0.1', ca: ca.roots, servername: 'must.shop.example' }))).toBe('ECONNRESET');
-  expect(node.log.join('\n')).toContain('ConfigMap shop/partners holds no certificates');
+  expect(node.log.join('\n')).toContain('no certificates to verify clients with: ConfigMap shop/partners');
   node.secrets.set('ConfigMap shop/partners', { certificate: '', privateKey: '', authorities: clients.roots });
   const partner = await clients.issue('spiffe://partner.example/ns/a/sa/b');
   const stranger = await ca.issue('spiffe://cluster.local/ns/a/sa/b');
