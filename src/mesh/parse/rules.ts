@@ -3,6 +3,7 @@ import { covers } from '../host.ts';
 import { parseDuration } from '../duration.ts';
 import type { ClientTls, DestinationRuleSpec, HttpRoute, L4Route, ServiceEntrySpec, StringMatch, VirtualServiceSpec, WorkloadEntrySpec } from '../resources.ts';
 import { isAddress, isNetwork } from './address.ts';
+import { checkBackendTlsPolicy, checkGateway, checkGrpcRoute, checkHttpRoute as checkGatewayHttpRoute, checkIstioGateway, checkL4GatewayRoute, checkListenerSet } from './gateway-rules.ts';
 import type { Path } from './document.ts';
 import { nearest } from './schema.ts';
 import type { Report } from './schema.ts';
@@ -36,6 +37,14 @@ export const RULES: Readonly<Record<string, (spec: never, report: Report) => voi
   PeerAuthentication: checkPeerAuthentication,
   RequestAuthentication: checkRequestAuthentication,
   AuthorizationPolicy: checkAuthorizationPolicy,
+  'Gateway.networking.istio.io': checkIstioGateway,
+  Gateway: checkGateway,
+  ListenerSet: checkListenerSet,
+  HTTPRoute: checkGatewayHttpRoute,
+  GRPCRoute: checkGrpcRoute,
+  TLSRoute: checkL4GatewayRoute,
+  TCPRoute: checkL4GatewayRoute,
+  BackendTLSPolicy: checkBackendTlsPolicy,
 };
 
 function checkVirtualService(spec: VirtualServiceSpec, report: Report): void {
