@@ -93,6 +93,17 @@ export function differences(before: Fingerprint, after: Fingerprint): string[] {
   return found;
 }
 
+/** How many lines of each kind came. */
+export function additions(before: Fingerprint, after: Fingerprint): Map<string, number> {
+  const counts = new Map<string, number>();
+  for (const [place, lines] of after) {
+    const kind = place.slice(place.lastIndexOf(': ') + 2);
+    const added = lines.filter((line) => before.get(place)?.includes(line) !== true).length;
+    if (added > 0) counts.set(kind, (counts.get(kind) ?? 0) + added);
+  }
+  return counts;
+}
+
 /** How many lines were compared. */
 export function size(fingerprint: Fingerprint): number {
   return [...fingerprint.values()].reduce((sum, lines) => sum + lines.length, 0);

@@ -8,7 +8,7 @@ import { near } from '../../../src/cli/shares.ts';
 import { Cluster } from '../cluster/cluster.ts';
 import { installOrlop, loadOrlop, uninstallOrlop } from '../orlop.ts';
 import { bookinfoObjects, CHECKOUT } from './bookinfo.ts';
-import { differences, size, takeFingerprint } from './fingerprint.ts';
+import { additions, differences, size, takeFingerprint } from './fingerprint.ts';
 import type { Fingerprint } from './fingerprint.ts';
 import { Prometheus } from './prometheus.ts';
 import { BOOKINFO, Stage } from './stage.ts';
@@ -29,6 +29,8 @@ export interface Step {
 
 const VISITOR = 'outside/visitor';
 const PODS = 7;
+/** By which pods are captured without iptables; kinds of lines of a fingerprint. */
+const CAPTURE = ['listeners', 'rules', 'routes', 'settings', 'BPF links'];
 
 /** Bring a cluster up on which bookinfo runs, and nothing of Orlop but its image. */
 export async function setScene(name: string, progress: (text: string) => void): Promise<Cluster> {
@@ -84,8 +86,11 @@ export function storyOf(cluster: Cluster): readonly Step[] {
           seconds = await timed(async () => annotate('orlop.io/mesh=enabled', PODS));
         });
         const restarts = await stage.restarts();
+        const changes = additions(before, await takeFingerprint(cluster));
         return {
-          ok: answered(counts) && restarts === 0, lines: [`${PODS} running pods are in the mesh after ${seconds} s, kubectl included`, `requests meanwhile: ${tell(counts)}`],
+          // What is to be gone at the end is seen now.
+          ok: answered(counts) && restarts === 0 && CAPTURE.every((kind) => changes.has(kind)),
+          lines: [`${PODS} running pods are in the mesh after ${seconds} s, kubectl included`, `requests meanwhile: ${tell(counts)}`, `what came to nodes, pods and cluster: ${[...changes].map(([kind, count]) => `${count} ${kind}`).join(', ')}`],
           verdict: `${restarts} restarts; ${failed(counts)} of ${counts.requests} requests failed meanwhile`,
         };
       },
