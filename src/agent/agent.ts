@@ -452,8 +452,9 @@ export class Agent {
     if (asked !== this.#options.instance) return { status: 503, body: `not ready: the agent ${this.#options.instance} serves this node\n` };
     const why = this.#notReady();
     if (why !== undefined) return { status: 503, body: `not ready: ${why}\n` };
-    const { stale } = this.#config;
-    return { status: 200, body: stale === undefined ? 'ready\n' : `ready, but degraded: ${stale}\n` };
+    const late = this.#cni?.missing;
+    const degraded = this.#config.stale ?? (late === undefined ? undefined : `new pods are captured some moments after they have started (${late})`);
+    return { status: 200, body: degraded === undefined ? 'ready\n' : `ready, but degraded: ${degraded}\n` };
   }
 
   #notReady(): string | undefined {

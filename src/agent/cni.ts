@@ -74,7 +74,7 @@ export class Cni {
 
   /** Why new pods are not captured before they start; undefined when they are. */
   get missing(): string | undefined {
-    return this.#install?.missing;
+    return this.#install === undefined ? 'another agent answers for this node' : this.#install.missing;
   }
 
   /** Another agent answers from now on; whoever waits here asks there. */
