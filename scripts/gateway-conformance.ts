@@ -7,6 +7,7 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
+import { CONTROLLER_NAME } from '../src/mesh/gateway/resources.ts';
 import { Cluster } from '../test/kube/cluster/cluster.ts';
 import { writeEchoImages } from '../test/kube/conformance/images.ts';
 import { MESH_FEATURES } from '../test/kube/conformance/features.ts';
@@ -49,6 +50,7 @@ async function run({ profiles, report, log, cluster: name, flags }: Options): Pr
   // Some are too large for the annotation that kubectl would keep a copy in.
   await cluster.kubectl(['apply', '--server-side', '-f', `${home}/crds`]);
   await installOrlop(cluster);
+  await cluster.apply([{ apiVersion: 'gateway.networking.k8s.io/v1', kind: 'GatewayClass', metadata: { name: GATEWAY_CLASS }, spec: { controllerName: CONTROLLER_NAME } }]);
   const features = [...MESH_FEATURES, ...await gatewayFeatures(cluster, profiles)];
   say(`profiles ${profiles.join(', ')}; everything the suite says is in ${log}`);
   const { version } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as { version: string };

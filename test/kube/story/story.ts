@@ -28,7 +28,7 @@ export interface Step {
 }
 
 const VISITOR = 'outside/visitor';
-const PODS = 7;
+export const PODS = 7;
 /** By which pods are captured without iptables; kinds of lines of a fingerprint. */
 const CAPTURE = ['listeners', 'rules', 'routes', 'settings', 'BPF links'];
 
