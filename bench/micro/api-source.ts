@@ -1,7 +1,7 @@
 /**
- * What following a large cluster costs an agent: memory, time until it knows everything, requests and bytes, and then changes at a steady rate.
+ * What following a large cluster costs an agent, or the control plane: memory, time until it knows everything, requests and bytes, and then changes at a steady rate.
  * The API server is that of the tests, in a process of its own; its objects are as large as real ones.
- *   node bench/micro/api-source.ts [SERVICES ENDPOINTS NODES CHANGES_PER_SECOND]
+ *   node bench/micro/api-source.ts [control] [SERVICES ENDPOINTS NODES CHANGES_PER_SECOND]
  */
 import { fork } from 'node:child_process';
 import { once } from 'node:events';
@@ -18,6 +18,7 @@ import { saveObjects } from '../../src/kube/saved-objects.ts';
 import { ApiServer } from '../../test/kube-api/api-server.ts';
 
 const [services = 10_000, endpoints = 100_000, nodes = 500, changesPerSecond = 100] = process.argv.slice(2).filter((word) => /^\d+$/.test(word)).map(Number);
+const node = process.argv.includes('control') ? undefined : 'node-0';
 const CHANGE_SECONDS = 20;
 const MIB = 1_048_576;
 
@@ -87,7 +88,7 @@ async function follow(): Promise<void> {
   const before = process.memoryUsage().rss;
   const sinceMs = performance.now();
   const cpu = process.cpuUsage();
-  const source = await ApiSource.open({ client: new ApiClient({ server: new URL(href), present: async () => ({ headers: {}, tls: {} }) }), node: 'node-0', savedPath: undefined, clock: systemClock, random: systemRandom, log: createLogger('bench', 'warn') });
+  const source = await ApiSource.open({ client: new ApiClient({ server: new URL(href), present: async () => ({ headers: {}, tls: {} }) }), node, savedPath: undefined, clock: systemClock, random: systemRandom, log: createLogger('bench', 'warn') });
   print('known whole after', `${((performance.now() - sinceMs) / 1000).toFixed(1)} s, ${cpuSeconds(cpu)} s of CPU`);
   const highest = process.resourceUsage().maxRSS / 1024;
   await settle();
