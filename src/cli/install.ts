@@ -51,7 +51,7 @@ function withInstallFlags(command: Command): Command {
     .option('--dry-run', 'ask the API server what would change, and change nothing')
     .option('--force-conflicts', 'take over fields that others have set to something else')
     .option('--no-wait', 'do not wait for the pods')
-    .option('--timeout <duration>', 'how long a pod may take to become ready', duration, TIMEOUT_MS);
+    .addOption(new Option('--timeout <duration>', 'how long a pod may take to become ready').argParser(duration).default(TIMEOUT_MS, '3m'));
 }
 
 async function wantedObjects(objects: ClusterObjects, { kustomize: directory, namespace, image }: Flags): Promise<readonly Manifest[]> {

@@ -1,5 +1,5 @@
 /** `orlop uninstall`: everything that `orlop install` or `kubectl apply -k deploy/` brought, and nothing else. */
-import { Command } from 'commander';
+import { Command, Option } from 'commander';
 import type { ClusterObjects } from '../install/cluster-objects.ts';
 import { namespaceOf } from '../install/install.ts';
 import { readDefinitions, readKustomization } from '../install/kustomization.ts';
@@ -29,7 +29,7 @@ export function uninstallCommand(): Command {
     .option('--dry-run', 'say what would be removed, and remove nothing')
     .option('--purge', 'also what others have made of it: VirtualServices and the like, other pods in the namespace')
     .option('--no-wait', 'do not wait for the agents, and do not look at the nodes')
-    .option('--timeout <duration>', 'how long each step may take', duration, TIMEOUT_MS)
+    .addOption(new Option('--timeout <duration>', 'how long each step may take').argParser(duration).default(TIMEOUT_MS, '3m'))
     .action(async (flags: Flags) => {
       await onCluster('uninstall', flags, async (objects) => run(objects, flags));
     });

@@ -3,6 +3,7 @@
  * Kubernetes replaces tokens and certificates.
  */
 import { existsSync, readFileSync } from 'node:fs';
+import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { hostPort } from '../core/address.ts';
 
@@ -56,6 +57,8 @@ export async function kubeconfigCredentials(path: string | undefined, context?: 
   const { KubeConfig } = await import('@kubernetes/client-node');
   const config = new KubeConfig();
   const called = path === undefined ? 'the kubeconfig' : `the kubeconfig ${path}`;
+  // The library would take a server on this machine for granted.
+  if (path === undefined && process.env['KUBECONFIG'] === undefined && !existsSync(join(homedir(), '.kube/config'))) throw new Error('there is no kubeconfig: neither the variable KUBECONFIG nor ~/.kube/config; name one with --kubeconfig');
   try {
     if (path === undefined) config.loadFromDefault();
     else config.loadFromFile(path);
