@@ -16,7 +16,7 @@ kernel=$(uname -r | cut -d. -f1,2)
 
 # package:what it is looked up by
 debian=(iptables:iptables nftables:nft clang:clang llvm:llvm-strip bpftool:bpftool iproute2:ip make:make curl:curl
-  tcpdump:tcpdump openssl:openssl procps:sysctl prometheus:promtool nginx-light:nginx redis-server:redis-server nghttp2-client:h2load python3-pip:pip3)
+  tcpdump:tcpdump shellcheck:shellcheck vagrant:vagrant openssl:openssl procps:sysctl prometheus:promtool nginx-light:nginx redis-server:redis-server nghttp2-client:h2load python3-pip:pip3)
 missing=()
 for entry in "${debian[@]}"; do
   PATH="$PATH:/usr/sbin:/sbin" command -v "${entry#*:}" >/dev/null || missing+=("${entry%%:*}")
