@@ -1,5 +1,6 @@
 /** What is wrong between objects, over a whole snapshot: references that lead nowhere, conflicts, and rules that say less than their authors think. */
 import { conflictProblems } from './conflicts.ts';
+import { gatewayProblems } from './gateway/problems.ts';
 import type { Path } from './parse/document.ts';
 import { referenceProblems } from './references.ts';
 import type { References } from './references.ts';
@@ -17,5 +18,5 @@ export function crossProblems(snapshot: Snapshot, lineOf: LineOf): References {
 /** Of those, what has to do with where traffic goes. */
 export function trafficProblems(snapshot: Snapshot, lineOf: LineOf): References {
   const { problems, keys } = referenceProblems(snapshot, lineOf);
-  return { problems: [...problems, ...conflictProblems(snapshot, lineOf)], keys };
+  return { problems: [...problems, ...conflictProblems(snapshot, lineOf), ...gatewayProblems(snapshot, lineOf)], keys };
 }

@@ -3,6 +3,8 @@ import { isExtAuthz } from './compile/ext-authz.ts';
 import { selects } from './compile/peer-authentication.ts';
 import { hasLabels } from './compile/registry.ts';
 import { fieldName } from './field-name.ts';
+import { ISTIO_GATEWAY_LABELS } from './gateway/istio.ts';
+import { labelsOfGateway } from './gateway/security.ts';
 import type { Path } from './parse/document.ts';
 import type { Problem } from './problem.ts';
 import { objectName } from './resources.ts';
@@ -35,19 +37,25 @@ function overruled({ peerAuthentications, mesh: { rootNamespace } }: Snapshot, w
 }
 
 /** A selector without workloads, or a target that is not there, is mostly a misspelt one. */
-function forNobody({ requestAuthentications, authorizationPolicies, peerAuthentications, workloads, services, mesh: { rootNamespace } }: Snapshot, warning: Warning): Problem[] {
+function forNobody(snapshot: Snapshot, warning: Warning): Problem[] {
+  const { requestAuthentications, authorizationPolicies, peerAuthentications, workloads, services, gatewayApi, mesh: { rootNamespace } } = snapshot;
   const byNamespace = Map.groupBy(workloads, ({ namespace }) => namespace);
-  const names = new Set(services.map(({ origin }) => `${origin.namespace}/${origin.name}`));
+  const names = new Set([...services.map(({ origin }) => origin), ...gatewayApi.gateways].map(({ kind, namespace, name }) => `${kind} ${namespace}/${name}`));
   return [...peerAuthentications, ...requestAuthentications, ...authorizationPolicies].flatMap((one: Resource<Selection>) => {
     const { selector, targetRef, targetRefs } = one.spec;
     const labels = selector?.matchLabels ?? {};
     const candidates = one.namespace === rootNamespace ? workloads : (byNamespace.get(one.namespace) ?? []);
-    const missing = [targetRef, ...(targetRefs ?? [])].filter((ref) => ref?.kind === 'Service' && !names.has(`${one.namespace}/${ref.name}`));
+    const missing = [targetRef, ...(targetRefs ?? [])].filter((ref) => (ref?.kind === 'Service' || ref?.kind === 'Gateway') && !names.has(`${ref.kind} ${one.namespace}/${ref.name}`));
     return [
-      ...(Object.keys(labels).length === 0 || candidates.some((workload) => hasLabels(workload.labels, labels)) ? [] : [warning(one, ['spec', 'selector'], 'IST0127', 'no workload has these labels, so this is for nobody', 'correct the selector, or the labels of the pods')]),
-      ...missing.map((ref) => warning(one, ['spec', targetRef === undefined ? 'targetRefs' : 'targetRef'], 'IST0101', `there is no Service ${one.namespace}/${ref?.name ?? ''}`, 'create it, or correct the name')),
+      ...(Object.keys(labels).length === 0 || candidates.some((workload) => hasLabels(workload.labels, labels)) || areOfGateway(labels, snapshot) ? [] : [warning(one, ['spec', 'selector'], 'IST0127', 'no workload has these labels, so this is for nobody', 'correct the selector, or the labels of the pods')]),
+      ...missing.map((ref) => warning(one, ['spec', targetRef === undefined ? 'targetRefs' : 'targetRef'], 'IST0101', `there is no ${ref?.kind ?? ''} ${one.namespace}/${ref?.name ?? ''}`, 'create it, or correct the name')),
     ];
   });
+}
+
+/** Gateways are nobody's pods, and have labels all the same. */
+function areOfGateway(labels: Readonly<Record<string, string>>, { istioGateways, gatewayApi }: Snapshot): boolean {
+  return (istioGateways.length > 0 && hasLabels(ISTIO_GATEWAY_LABELS, labels)) || gatewayApi.gateways.some((gateway) => hasLabels(labelsOfGateway(gateway), labels));
 }
 
 function unknownProviders({ authorizationPolicies, mesh: { extensionProviders } }: Snapshot, warning: Warning): Problem[] {

@@ -14,7 +14,7 @@ import { isServed, listenersOf, ownGateways, secretOf, terminates } from './list
 import type { GatewayResource, Listener } from './listeners.ts';
 import type { TlsRouteResource } from './resources.ts';
 import { connectionRoutes } from './rules.ts';
-import { authorizerClusters, gatewaySecurity } from './security.ts';
+import { authorizerClusters, gatewaySecurity, labelsOfGateway } from './security.ts';
 import { serverNameTable } from './server-names.ts';
 import { GATEWAY, ISTIO_GATEWAY } from './table.ts';
 import type { GatewayId, GatewayPort, GatewayTable, TlsServer, TlsTermination } from './table.ts';
@@ -30,8 +30,7 @@ export function compileGateway(snapshot: Snapshot, id: GatewayId): GatewayTable 
   if (id.kind === ISTIO_GATEWAY) return serversOf(snapshot).ports.size === 0 ? undefined : tableOf(snapshot, id, istioPorts(snapshot), ISTIO_GATEWAY_LABELS, undefined);
   const gateway = ownGateways(snapshot).find(({ namespace, name }) => namespace === id.namespace && name === id.name);
   if (gateway === undefined) return undefined;
-  const labels = { ...gateway.spec.infrastructure?.labels, 'gateway.networking.k8s.io/gateway-name': id.name };
-  return tableOf(snapshot, id, portsOf(gateway, snapshot), labels, credentialOf(gateway, snapshot));
+  return tableOf(snapshot, id, portsOf(gateway, snapshot), labelsOfGateway(gateway), credentialOf(gateway, snapshot));
 }
 
 /** What the gateway shows to backends that ask for a certificate; undefined: none, or none that it may name. */

@@ -6,7 +6,7 @@ import { resolveBackend } from './backends.ts';
 import { unsupportedFilter } from './filters.ts';
 import type { Complaint } from './listeners.ts';
 import type { BackendReference, GatewayRoute, ParentReference, RouteFilter } from './resources.ts';
-import { isForPort, isServiceParent } from './service-routes.ts';
+import { isServiceParent, serviceRefusal } from './service-routes.ts';
 import type { Condition, PlaceStatus } from './status-content.ts';
 
 export function routeStatus(route: GatewayRoute, snapshot: Snapshot): PlaceStatus[] {
@@ -24,14 +24,6 @@ function refusalOf(route: GatewayRoute, parent: ParentReference, snapshot: Snaps
   if (isServiceParent(parent)) return serviceRefusal(route, parent, snapshot);
   const attachment = attach(route, parent, snapshot);
   return attachment === undefined ? 'foreign' : attachment.refusal;
-}
-
-function serviceRefusal(route: GatewayRoute, parent: ParentReference, { services }: Snapshot): Complaint | undefined {
-  const namespace = parent.namespace ?? route.namespace;
-  const service = services.find(({ origin }) => origin.namespace === namespace && origin.name === parent.name);
-  if (service === undefined) return { reason: 'NoMatchingParent', message: `there is no Service ${namespace}/${parent.name}` };
-  if (service.ports.some(({ port, udp }) => !udp && isForPort(parent, port, service))) return undefined;
-  return { reason: 'NoMatchingParent', message: `Service ${namespace}/${parent.name} has no TCP port ${parent.sectionName ?? ''} ${parent.port ?? ''}`.trimEnd() };
 }
 
 interface RuleFilters {

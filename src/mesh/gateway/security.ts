@@ -3,6 +3,7 @@ import { compileSecurity, selectSecurity } from '../compile/security.ts';
 import type { InboundSecurity } from '../security.ts';
 import type { Snapshot } from '../snapshot.ts';
 import type { ClusterSpec } from '../table.ts';
+import type { GatewayResource } from './listeners.ts';
 import { GATEWAY } from './table.ts';
 import type { GatewayId } from './table.ts';
 
@@ -13,6 +14,11 @@ export function gatewaySecurity(snapshot: Snapshot, { kind, namespace, name }: G
   const selected = selectSecurity(snapshot, { namespace, labels, probes: [] }, NO_SERVICES, kind === GATEWAY ? name : undefined);
   const { numTrustedProxies: trustedProxies, pathNormalization } = snapshot.mesh;
   return Object.freeze({ ...compileSecurity(snapshot, selected, clusters), trustedProxies, pathNormalization });
+}
+
+/** Those that pods of a gateway have where it has pods, and those that its Gateway asks for. */
+export function labelsOfGateway({ name, spec }: GatewayResource): Readonly<Record<string, string>> {
+  return { ...spec.infrastructure?.labels, 'gateway.networking.k8s.io/gateway-name': name };
 }
 
 /** Clusters of the authorizers that policies may ask. */

@@ -5,6 +5,7 @@
 import type { RegistryPort, RegistryService } from '../compile/registry.ts';
 import type { Service, Snapshot } from '../snapshot.ts';
 import type { Route, TcpRoute } from '../table.ts';
+import type { Complaint } from './listeners.ts';
 import { byPrecedence, byRouteAge } from './order.ts';
 import { GATEWAY_GROUP } from './resources.ts';
 import type { GatewayRoute, ParentReference, TcpRouteResource, TlsRouteResource } from './resources.ts';
@@ -29,7 +30,7 @@ const byService = new WeakMap<Snapshot, ReadonlyMap<string, readonly Attached[]>
 
 /** What is attached to one port of a Service, as clients of `namespace` see it. */
 export function serviceRoutes(snapshot: Snapshot, { kubernetes, ref }: RegistryService, { port }: Pick<RegistryPort, 'port'>, namespace: string): ServiceRoutes {
-  const all = kubernetes ? attachedTo(snapshot).get(`${ref.namespace}/${ref.name}`) : undefined;
+  const all = kubernetes ? serviceParents(snapshot).get(`${ref.namespace}/${ref.name}`) : undefined;
   if (all === undefined) return NONE;
   const service = snapshot.services.find(({ origin }) => origin.namespace === ref.namespace && origin.name === ref.name);
   const here = all.filter(({ parent }) => isForPort(parent, port, service));
@@ -59,7 +60,17 @@ export function isForPort({ port: wanted, sectionName }: ParentReference, port: 
   return sectionName === undefined || service?.ports.some((one) => one.name === sectionName && one.port === port) === true;
 }
 
-function attachedTo(snapshot: Snapshot): ReadonlyMap<string, readonly Attached[]> {
+/** Why a route cannot attach to a Service; undefined: it can. */
+export function serviceRefusal(route: GatewayRoute, parent: ParentReference, { services }: Snapshot): Complaint | undefined {
+  const namespace = parent.namespace ?? route.namespace;
+  const service = services.find(({ origin }) => origin.namespace === namespace && origin.name === parent.name);
+  if (service === undefined) return { reason: 'NoMatchingParent', message: `there is no Service ${namespace}/${parent.name}` };
+  if (service.ports.some(({ port, udp }) => !udp && isForPort(parent, port, service))) return undefined;
+  return { reason: 'NoMatchingParent', message: `Service ${namespace}/${parent.name} has no TCP port ${[parent.sectionName ?? '', parent.port ?? ''].join(' ').trim()}` };
+}
+
+/** By `ns/name` of the Service, what names it as a parent. */
+export function serviceParents(snapshot: Snapshot): ReadonlyMap<string, readonly Attached[]> {
   const known = byService.get(snapshot);
   if (known !== undefined) return known;
   const attached = new Map<string, Attached[]>();

@@ -170,3 +170,20 @@ describe('bytes', () => {
     expect(table.ports.get(5432)).toMatchObject({ kind: 'tcp', routes: [{ origin: 'TCPRoute shop/old rules[0]' }] });
   });
 });
+
+describe('policies', () => {
+  const policy = (selection: string, namespace = 'shop'): string => `---\napiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata: {name: p, namespace: ${namespace}}\nspec: {${selection}action: DENY, rules: [{to: [{operation: {paths: [/admin]}}]}]}\n`;
+
+  it('whose target is the gateway hold there, as do those of its namespace and of the mesh', () => {
+    const denied = (selection: string, namespace?: string): number => compiled(gateway(HTTP) + policy(selection, namespace)).table.security.authorization.deny.length;
+    expect(denied('targetRefs: [{group: gateway.networking.k8s.io, kind: Gateway, name: door}], ')).toBe(1);
+    expect(denied('selector: {matchLabels: {gateway.networking.k8s.io/gateway-name: door}}, ')).toBe(1);
+    expect([denied('', 'shop'), denied('', 'istio-system'), denied('', 'other')]).toEqual([1, 1, 0]);
+    expect(denied('selector: {matchLabels: {app: cart}}, ')).toBe(0);
+  });
+
+  it('whose target is a gateway that there is not are for nobody, and say so', () => {
+    const { problems } = world(gateway(HTTP) + policy('targetRefs: [{group: gateway.networking.k8s.io, kind: Gateway, name: window}], '));
+    expect(problems.map(({ code, message }) => `${code} ${message}`)).toEqual(['IST0101 there is no Gateway shop/window']);
+  });
+});
