@@ -123,6 +123,13 @@ describe('deploy/ on two nodes', { timeout: 120_000 }, () => {
     expect(await restarts()).toBe('0 0 0');
   });
 
+  it('has API servers ask before they store an object, through the Service of the control plane', async () => {
+    await cluster.kubectl(['apply', '-k', join(DEPLOY, 'crds')]);
+    const wrong = { apiVersion: 'networking.istio.io/v1', kind: 'VirtualService', metadata: { name: 'wrong', namespace: NAMESPACE }, spec: { hosts: ['web'], http: [{ timout: '5s' }] } };
+    await cluster.until('a wrong object is refused', async () => (await cluster.tryKubectl(['apply', '--dry-run=server', '-f', '-'], JSON.stringify(wrong))).stderr.includes('did you mean "timeout"?'));
+    await cluster.kubectl(['delete', '-k', join(DEPLOY, 'crds')]);
+  });
+
   it('takes an agent that is deleted for one that starts: pods are served again by the next', async () => {
     const [first = ''] = await agents();
     await cluster.kubectl(['delete', '-n', SYSTEM, first]);

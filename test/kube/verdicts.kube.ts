@@ -19,6 +19,7 @@ import { kubeconfigCredentials } from '../../src/kube/credentials.ts';
 import { CONTROL_KINDS } from '../../src/kube/resources.ts';
 import { runCommand } from '../../src/lab/command.ts';
 import { checkObject } from '../../src/mesh/build.ts';
+import { CONTROLLER_NAME } from '../../src/mesh/gateway/resources.ts';
 import { Cluster } from './cluster/cluster.ts';
 
 const SYSTEM = 'orlop-system';
@@ -258,6 +259,22 @@ describe('what is said of objects', { timeout: 120_000 }, () => {
     await cluster.apply([{ apiVersion: 'v1', kind: 'Service', metadata: { name: 'other', namespace: 'shop' }, spec: { ports: [{ port: 80 }] } }, rule('later', ['other'])]);
     await expect.poll(async () => Object.keys(await conditions('vs', 'later')), { timeout: 20_000 }).toContain('Programmed');
     expect(await version()).toBe(before);
+  });
+
+  it('the status of a route has an entry for each parent of ours, beside those of other controllers', async () => {
+    const group = 'gateway.networking.k8s.io';
+    const [ours, theirs] = [{ group: '', kind: 'Service', name: 'web', port: 80 }, { group, kind: 'Gateway', name: 'theirs' }];
+    await cluster.apply([
+      { apiVersion: `${group}/v1`, kind: 'GatewayClass', metadata: { name: 'orlop' }, spec: { controllerName: CONTROLLER_NAME } },
+      { apiVersion: `${group}/v1`, kind: 'HTTPRoute', metadata: { name: 'web', namespace: 'shop' }, spec: { parentRefs: [ours, theirs], rules: [{ backendRefs: [{ name: 'web', port: 80 }] }] } },
+    ]);
+    const entry = { parentRef: theirs, controllerName: 'example.com/other', conditions: [{ type: 'Accepted', status: 'True', reason: 'Accepted', message: '', lastTransitionTime: '2026-01-01T00:00:00Z', observedGeneration: 1 }] };
+    await cluster.kubectl(['patch', 'httproute', '-n', 'shop', 'web', '--subresource=status', '--type=merge', '-p', JSON.stringify({ status: { parents: [entry] } })]);
+    await expect.poll(async () => JSON.parse(await cluster.kubectl(['get', 'httproute', '-n', 'shop', 'web', '-o', 'jsonpath={.status.parents}'])) as unknown, { timeout: 20_000 }).toEqual([
+      entry,
+      expect.objectContaining({ parentRef: ours, controllerName: CONTROLLER_NAME, conditions: expect.arrayContaining([expect.objectContaining({ type: 'Accepted', status: 'True', observedGeneration: 1 })]) as unknown }),
+    ]);
+    await expect.poll(async () => cluster.kubectl(['get', 'gatewayclass', 'orlop', '-o', 'jsonpath={.status.conditions[?(@.type=="Accepted")].status}']), { timeout: 20_000 }).toBe('True');
   });
 
   it('the roots of the webhook are right while the root changes', async () => {
