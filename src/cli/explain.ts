@@ -16,8 +16,8 @@ interface Flags {
 export function explainCommand(): Command {
   return new Command('explain')
     .description('route, endpoints, mutual TLS and verdict of a request, with the rule that decides; exit 1 when some endpoint would refuse it')
-    .argument('<from>', 'the client: NAMESPACE/POD or NAMESPACE/SERVICEACCOUNT')
-    .argument('<to>', 'SERVICE:PORT as the client calls it, or NAMESPACE/POD:PORT')
+    .argument('<from>', 'the client: NAMESPACE/POD or NAMESPACE/SERVICEACCOUNT; gateway/NAMESPACE/NAME for one outside that calls a gateway')
+    .argument('<to>', 'SERVICE:PORT as the client calls it, or NAMESPACE/POD:PORT; of a gateway HOST:PORT')
     .argument('[method]', 'of the request', 'GET')
     .argument('[path]', 'of the request, with its query', '/')
     .option('-H, --header <line>', '"Name: value"; may be repeated', (line: string, before: readonly string[]) => [...before, line], [])

@@ -7,20 +7,21 @@ import { authorize } from './authorize.ts';
 import type { Verdict } from './authorize.ts';
 import { compile } from './compile/compile.ts';
 import { carriesHttp } from './compile/protocol.ts';
+import { findGateway, isGatewayName, stepAt } from './gateway/explain.ts';
 import { qualify } from './host.ts';
 import type { RequestView } from './match.ts';
 import { normalizePath } from './path.ts';
 import { applyRewrite, findDestination, findRoute, findTcpRoute, findVirtualHost } from './route.ts';
 import type { MtlsMode } from './security.ts';
 import type { Snapshot, Workload } from './snapshot.ts';
-import type { ClusterSpec, EndpointSpec, ForwardAction, Table, WeightedCluster } from './table.ts';
+import type { ClusterSpec, EndpointSpec, ForwardAction, Route, Table, WeightedCluster } from './table.ts';
 import { upstreamKind } from './upstream-kind.ts';
 import type { UpstreamKind } from './upstream-kind.ts';
 
 export interface Question {
-  /** `namespace/pod`, or `namespace/serviceaccount`. */
+  /** `namespace/pod`, or `namespace/serviceaccount`; or `gateway/namespace/name`, for a client outside that calls a gateway. */
   readonly from: string;
-  /** `host:port` of a service, or `namespace/pod:port`. */
+  /** `host:port` of a service, or `namespace/pod:port`; of a gateway, as clients outside ask for it. */
   readonly to: string;
   readonly method: string;
   /** Path with its query. */
@@ -80,6 +81,7 @@ export interface ServerExplanation {
 
 /** Answer, or a sentence that says what is wrong with the question. */
 export function explain(snapshot: Snapshot, question: Question): Explanation | string {
+  if (isGatewayName(question.from)) return explainGateway(snapshot, question);
   const client = findClient(snapshot, question.from);
   if (typeof client === 'string') return client;
   const table = compile(snapshot, client);
@@ -87,15 +89,33 @@ export function explain(snapshot: Snapshot, question: Question): Explanation | s
   const target = findTarget(snapshot, table, client, question.to);
   if (typeof target === 'string') return target;
   const taken = client.enrolled ? takeRoute(table, target, question) : unrouted(target);
-  const asking: Asking = { snapshot, client, identity, question, authority: target.authority };
+  return explanationOf({ snapshot, client, identity, question, authority: target.authority }, taken);
+}
+
+/** A request from outside, which the gateway sends on as a client of its own. */
+function explainGateway(snapshot: Snapshot, question: Question): Explanation | string {
+  const gateway = findGateway(snapshot, question.from);
+  if (typeof gateway === 'string') return gateway;
+  const { table, identity } = gateway;
+  const step = stepAt(gateway, question.to, requestOf(question, question.to));
+  if (typeof step === 'string') return step;
+  const taken: Taken = step.kind === 'answer'
+    ? { protocol: 'http', route: '', answer: step.answer, clusters: [] }
+    : step.kind === 'connection'
+      ? { protocol: 'tcp', route: step.route.origin, answer: '', clusters: shares(table, step.route.clusters, step.route.weightTotal, undefined) }
+      : takeAction(table, step.route, step.request);
+  return explanationOf({ snapshot, client: { id: question.from, node: '', enrolled: true, addresses: [] }, identity, question, authority: question.to }, taken);
+}
+
+function explanationOf(asking: Asking, { protocol, route, answer, clusters }: Taken): Explanation {
   return {
-    client: client.id,
-    identity,
-    to: target.authority,
-    protocol: taken.protocol,
-    route: taken.route,
-    answer: taken.answer,
-    targets: taken.clusters.map(({ spec, share, request }) => ({
+    client: asking.client.id,
+    identity: asking.identity,
+    to: asking.authority,
+    protocol,
+    route,
+    answer,
+    targets: clusters.map(({ spec, share, request }) => ({
       cluster: spec.key,
       share,
       endpoints: spec.endpoints.map((endpoint) => explainEndpoint(asking, spec, endpoint, request)),
@@ -188,16 +208,24 @@ function takeRoute(table: Table, target: Target, question: Question): Taken {
   }
   const route = findRoute(host, request);
   if (route === undefined) return { protocol: 'http', route: '', answer: `404 NR: no route of ${host.name} takes it`, clusters: [] };
-  const { action, origin } = route;
+  return takeAction(table, route, request);
+}
+
+function takeAction(table: Table, { action, origin }: Route, request: RequestView): Taken {
   switch (action.kind) {
     case 'forward':
-      return { protocol: 'http', route: origin, answer: '', clusters: shares(table, action.clusters, action.weightTotal, rewritten(request, action)) };
+      return { protocol: 'http', route: origin, answer: invalidShares(action), clusters: shares(table, action.clusters, action.weightTotal, rewritten(request, action)) };
     case 'redirect':
     case 'direct':
       return { protocol: 'http', route: origin, answer: `${action.kind === 'redirect' ? 'redirect' : 'answer of the route'} ${action.status}`, clusters: [] };
     case 'passthrough':
       return { protocol: 'http', route: origin, answer: 'it goes where the client connects to', clusters: [] };
   }
+}
+
+/** Backends of a Gateway API route that cannot be used. */
+function invalidShares({ clusters, weightTotal }: ForwardAction): string {
+  return clusters.flatMap(({ invalid, weight }) => (invalid === undefined ? [] : [`500 for ${Math.round((1000 * weight) / weightTotal) / 10} %: ${invalid}`])).join('; ');
 }
 
 function shares(table: Table, clusters: readonly WeightedCluster[], total: number, request: RequestView | undefined): Taken['clusters'] {
@@ -220,7 +248,7 @@ function rewritten(request: RequestView, { rewrite }: ForwardAction): RequestVie
 
 interface Asking {
   readonly snapshot: Snapshot;
-  readonly client: Workload;
+  readonly client: Pick<Workload, 'id' | 'node' | 'enrolled' | 'addresses'>;
   readonly identity: string;
   readonly question: Question;
   readonly authority: string;

@@ -184,6 +184,6 @@ describe('policies', () => {
 
   it('whose target is a gateway that there is not are for nobody, and say so', () => {
     const { problems } = world(gateway(HTTP) + policy('targetRefs: [{group: gateway.networking.k8s.io, kind: Gateway, name: window}], '));
-    expect(problems.map(({ code, message }) => `${code} ${message}`)).toEqual(['IST0101 there is no Gateway shop/window']);
+    expect(problems.map(({ code, message }) => `${code} ${message}`)).toContain('IST0101 there is no Gateway shop/window');
   });
 });
