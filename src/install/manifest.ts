@@ -31,9 +31,9 @@ export const PART_OF = { label: 'app.kubernetes.io/part-of', value: 'orlop' } as
 /** Under this name changes are made, so that the API server can tell ours from others'. */
 export const FIELD_MANAGER = 'orlop';
 
-/** What others refer to comes first. */
+/** What others refer to comes first, and what narrows rights before the rights. */
 const ORDER: readonly string[] = [
-  'Namespace', 'CustomResourceDefinition', 'PriorityClass', 'ServiceAccount', 'ClusterRole', 'ClusterRoleBinding', 'Role', 'RoleBinding',
+  'Namespace', 'CustomResourceDefinition', 'ValidatingAdmissionPolicy', 'ValidatingAdmissionPolicyBinding', 'PriorityClass', 'ServiceAccount', 'ClusterRole', 'ClusterRoleBinding', 'Role', 'RoleBinding',
   'ConfigMap', 'Secret', 'Service', 'PodDisruptionBudget', 'NetworkPolicy', 'GatewayClass', 'Deployment', 'DaemonSet',
 ];
 /** What stands in the way of others when the program behind it has gone. */
@@ -65,9 +65,16 @@ export function groupOf(apiVersion: string): string {
   return apiVersion.includes('/') ? (apiVersion.split('/')[0] as string) : '';
 }
 
-/** Is it marked as a part of Orlop? */
-export function isPart({ metadata }: Manifest): boolean {
-  return metadata.labels?.[PART_OF.label] === PART_OF.value;
+/** What control plane and agents make while they run: Services of Gateways, and where these lead. */
+export const MADE_LATER: readonly { readonly apiVersion: string; readonly kind: string; readonly label: string }[] = [
+  { apiVersion: 'v1', kind: 'Service', label: 'app.kubernetes.io/managed-by' },
+  { apiVersion: 'discovery.k8s.io/v1', kind: 'EndpointSlice', label: 'endpointslice.kubernetes.io/managed-by' },
+];
+
+/** Is it marked as Orlop's? */
+export function isPart({ kind, metadata: { labels = {} } }: Manifest): boolean {
+  const marks = [PART_OF.label, ...MADE_LATER.filter((made) => made.kind === kind).map(({ label }) => label)];
+  return marks.some((label) => labels[label] === PART_OF.value);
 }
 
 /** Has `part` (`f:spec`) been set by us alone? Whatever another has a hand in is no longer ours to take away. */

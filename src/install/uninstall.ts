@@ -7,7 +7,7 @@ import { record } from '../mesh/parse/json.ts';
 import { isOurDefinition } from './apply.ts';
 import type { Action, Outcome } from './apply.ts';
 import type { ClusterObjects } from './cluster-objects.ts';
-import { inOrder, isPart, nameOf, PART_OF } from './manifest.ts';
+import { inOrder, isPart, MADE_LATER, PART_OF } from './manifest.ts';
 import type { Manifest } from './manifest.ts';
 import { sweepNodes } from './node-sweep.ts';
 import type { NodeFinding } from './node-sweep.ts';
@@ -28,27 +28,30 @@ export interface UninstallOptions {
 }
 
 const POLL_MS = 500;
-/** Made by control plane and agents while they run, and marked as ours like everything else. */
-const MADE_LATER: readonly (readonly [apiVersion: string, kind: string])[] = [
-  ['admissionregistration.k8s.io/v1', 'ValidatingWebhookConfiguration'],
-  ['gateway.networking.k8s.io/v1', 'GatewayClass'],
-  ['v1', 'Service'],
-];
 
 /** Rejects with a sentence when something cannot be removed; what has been is told by then. */
 export async function uninstall(objects: ClusterObjects, options: UninstallOptions): Promise<void> {
-  const all = inOrder([...options.manifests, ...await madeLater(objects, options.manifests)]).reverse();
-  for (const object of all.filter(({ kind }) => kind.endsWith('WebhookConfiguration'))) await remove(objects, object, options);
-  for (const object of all.filter(({ kind }) => kind === 'DaemonSet')) await removeAgents(objects, object, options);
-  for (const object of all.filter(({ kind }) => kind !== 'Namespace')) await remove(objects, object, options);
+  const { webhook = [], agents = [], control = [], rest = [] } = Object.groupBy(inOrder(options.manifests).reverse(), partOf);
+  for (const object of webhook) await remove(objects, object, options);
+  for (const object of agents) await removeAgents(objects, object, options);
+  // The control plane would make anew what it has made.
+  for (const object of control) await removeWorkload(objects, object, options, 'replica', 'still ending');
+  for (const object of [...await madeLater(objects), ...rest]) await remove(objects, object, options);
   for (const definition of options.definitions) await removeDefinition(objects, definition, options);
   await removeNamespace(objects, options);
 }
 
-async function madeLater(objects: ClusterObjects, known: readonly Manifest[]): Promise<Manifest[]> {
-  const lists = await Promise.all(MADE_LATER.map(async ([apiVersion, kind]) => objects.list(apiVersion, kind, { labelSelector: `${PART_OF.label}=${PART_OF.value}` })));
-  const names = new Set(known.map(nameOf));
-  return lists.flat().filter((object) => !names.has(nameOf(object)));
+type Part = 'webhook' | 'agents' | 'control' | 'namespace' | 'rest';
+
+function partOf({ kind }: Manifest): Part {
+  if (kind.endsWith('WebhookConfiguration')) return 'webhook';
+  const parts: Readonly<Record<string, Part>> = { DaemonSet: 'agents', Deployment: 'control', Namespace: 'namespace' };
+  return parts[kind] ?? 'rest';
+}
+
+async function madeLater(objects: ClusterObjects): Promise<Manifest[]> {
+  const lists = await Promise.all(MADE_LATER.map(async ({ apiVersion, kind, label }) => objects.list(apiVersion, kind, { labelSelector: `${label}=${PART_OF.value}` })));
+  return lists.flat();
 }
 
 /** An object of this name that is not marked as ours is somebody else's. */
@@ -63,27 +66,32 @@ async function remove(objects: ClusterObjects, object: Manifest, { dryRun, onOut
 
 /** Agents drain, and let their pods go; then every node that had one is looked at. */
 async function removeAgents(objects: ClusterObjects, object: Manifest, options: UninstallOptions): Promise<void> {
-  const { dryRun, timeoutMs, onProgress, onNode } = options;
+  const { timeoutMs, onProgress, onNode } = options;
   const agents = await objects.get(object);
-  const nodes = await nodesOf(objects, object);
-  if (!(await remove(objects, object, options)) || agents === undefined || dryRun || timeoutMs === undefined) return;
-  const left = await untilNone(async () => (await podsOf(objects, object)).length, timeoutMs, (count) => {
-    onProgress(`${count} agent${count === 1 ? '' : 's'} still there, letting pods go`);
-  });
-  if (left > 0) onProgress(`${left} have not ended within ${timeoutMs / 1000} s; they will when their nodes are back`);
-  if (nodes.length === 0) return;
+  const pods = agents === undefined ? [] : await podsOf(objects, agents);
+  const nodes = [...new Set(pods.map(({ spec }) => record(spec)['nodeName']).filter((name) => typeof name === 'string'))].sort();
+  const isGoing = await removeWorkload(objects, object, options, 'agent', 'letting pods go');
+  if (!isGoing || agents === undefined || timeoutMs === undefined || nodes.length === 0) return;
   onProgress(`looking at ${nodes.length} node${nodes.length === 1 ? '' : 's'}`);
   for (const finding of await sweepNodes(objects, agents, nodes, timeoutMs)) onNode(finding);
 }
 
-async function podsOf(objects: ClusterObjects, { metadata: { namespace = '', name } }: Manifest): Promise<Manifest[]> {
-  const pods = await objects.list('v1', 'Pod', { namespace });
-  return pods.filter(({ metadata }) => ((metadata as { ownerReferences?: readonly { kind: string; name: string }[] }).ownerReferences ?? []).some((owner) => owner.kind === 'DaemonSet' && owner.name === name));
+/** With its pods, if there is time to wait for them. False when it was not there, or stays. */
+async function removeWorkload(objects: ClusterObjects, object: Manifest, options: UninstallOptions, called: string, doing: string): Promise<boolean> {
+  const { dryRun, timeoutMs, onProgress } = options;
+  const workload = await objects.get(object);
+  if (!(await remove(objects, object, options)) || workload === undefined || dryRun) return false;
+  if (timeoutMs === undefined) return true;
+  const left = await untilNone(async () => (await podsOf(objects, workload)).length, timeoutMs, (count) => {
+    onProgress(`${count} ${called}${count === 1 ? '' : 's'} ${doing}`);
+  });
+  if (left > 0) onProgress(`${left} have not ended within ${timeoutMs / 1000} s; they will when their nodes are back`);
+  return true;
 }
 
-async function nodesOf(objects: ClusterObjects, agents: Manifest): Promise<string[]> {
-  const names = (await podsOf(objects, agents)).map(({ spec }) => record(spec)['nodeName']).filter((name) => typeof name === 'string');
-  return [...new Set(names)].sort();
+async function podsOf(objects: ClusterObjects, { metadata: { namespace = '' }, spec }: Manifest): Promise<Manifest[]> {
+  const labels = record(record(record(spec)['selector'])['matchLabels']);
+  return objects.list('v1', 'Pod', { namespace, labelSelector: Object.entries(labels).map(([key, value]) => `${key}=${String(value)}`).join(',') });
 }
 
 /** How many are left at the end. */
