@@ -1,6 +1,6 @@
 /**
  * Says what it received and who it is. Knobs in the query: ?status=503, ?delay=250 (ms), ?size=10000 (bytes of padding),
- * ?fail=n (the first n requests that carry this `fail`, by path, get 503; then it answers), ?close (end the connection without an answer).
+ * ?drip=2000 (ms over which a body of as many KiB as 20 ms fit into it comes bit by bit), ?fail=n (the first n requests that carry this `fail`, by path, get 503; then it answers), ?close (end the connection without an answer).
  */
 import { createServer } from 'node:http';
 import type { IncomingMessage, ServerResponse } from 'node:http';
@@ -8,6 +8,9 @@ import { text } from 'node:stream/consumers';
 import { whoAmI } from './identity.ts';
 
 const PORTS = (process.env['PORTS'] ?? '8080').split(',').map(Number);
+
+const DRIP_MS = 20;
+const DRIP_BYTES = 1024;
 
 const failures = new Map<string, number>();
 
@@ -42,9 +45,25 @@ async function answer(request: IncomingMessage, response: ServerResponse): Promi
     return;
   }
   const status = failsNow(url) ? 503 : Number(url.searchParams.get('status') ?? 200);
+  if (url.searchParams.has('drip')) {
+    await drip(response, Number(url.searchParams.get('drip')));
+    return;
+  }
   const { pod, version } = whoAmI();
   response.writeHead(status, { 'content-type': 'application/json', 'x-pod': pod, 'x-version': version });
   response.end(request.method === 'HEAD' ? undefined : reply(request, url, body));
+}
+
+async function drip(response: ServerResponse, durationMs: number): Promise<void> {
+  const pieces = Math.ceil(durationMs / DRIP_MS);
+  response.writeHead(200, { 'content-type': 'application/octet-stream', 'content-length': String(pieces * DRIP_BYTES) });
+  for (let i = 0; i < pieces && !response.destroyed; i += 1) {
+    response.write('x'.repeat(DRIP_BYTES));
+    await new Promise((resolve) => {
+      setTimeout(resolve, DRIP_MS);
+    });
+  }
+  response.end();
 }
 
 for (const port of PORTS) {

@@ -367,13 +367,11 @@ export class Agent {
   /** Whatever the next agent has made of the capture, it is this one's again. */
   async #takeBack(stage: 'held' | 'let go'): Promise<void> {
     if (this.#stopping) return;
-    if (stage === 'let go') {
-      this.#workers.takeBack();
-      await this.#answer();
-    }
+    if (stage === 'let go') this.#workers.takeBack();
     this.#enrolment.resume();
     this.#gateways.resume();
     this.#reconciler.resume();
+    if (stage === 'let go') await this.#answer();
     for (const id of this.#redirector.podIds) {
       try {
         this.#redirector.repair(id);

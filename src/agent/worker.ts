@@ -32,6 +32,8 @@ import { dup } from '../sys/socket.ts';
 import { WorkerTelemetry } from '../telemetry/worker-telemetry.ts';
 import { NetnsDialer } from './dialer.ts';
 import { forwardingLogger } from './forward-log.ts';
+import { LeavingPods } from './leaving-pods.ts';
+import type { ServedPod } from './leaving-pods.ts';
 import { resolveName } from './names.ts';
 import { NodeAddresses } from './node-addresses.ts';
 import { PodSockets } from './pod-sockets.ts';
@@ -48,15 +50,16 @@ const DRAIN_POLL_MS = 50;
 /** How often connections that were kept at a hand-over are looked at for those that have become idle. */
 const IDLE_POLL_MS = 1_000;
 
-interface Held {
-  readonly pod: Pod;
-  readonly sockets: PodSockets;
+interface Held extends ServedPod {
+  /** What the pod was enrolled with, but for its listeners. */
+  readonly facts: string;
 }
 
 class DataPlaneWorker {
   readonly #settings: WorkerSettings;
   readonly #log;
   readonly #pods = new Map<string, Held>();
+  readonly #leaving = new LeavingPods(systemClock);
   readonly #workloads = new Map<string, Pod>();
   readonly #lookups = new Map<string, OriginalDstLookup>();
   readonly #identities = new Identities();
@@ -76,6 +79,8 @@ class DataPlaneWorker {
   #tables = new Map<string, Table>();
   #draining = false;
   #idlePoll: Timer | undefined;
+  /** Pods that another agent accepts for. */
+  readonly #handedOver = new Set<string>();
 
   constructor(settings: WorkerSettings) {
     this.#settings = settings;
@@ -113,10 +118,11 @@ class DataPlaneWorker {
         this.#release(message.id);
         return;
       case 'certificate':
+        this.#leaving.keep(message.certificate.identity);
         this.#identities.set(message.certificate);
         return;
       case 'forget':
-        this.#identities.forget(message.identity);
+        this.#leaving.whenGone(message.identity, () => this.#identities.forget(message.identity));
         return;
       case 'gateway':
         void this.#serveGateway(message.gateway);
@@ -163,14 +169,14 @@ class DataPlaneWorker {
     this.#workloadIndex = workloadIndexOf(snapshot);
     this.#tables = new Map();
     this.#telemetry.use(snapshot, this.#settings.accessLog);
-    for (const { pod } of this.#pods.values()) {
+    for (const pod of this.#present) {
       const table = this.#tableOf(pod.id);
       if (table !== undefined) pod.update(table);
     }
     this.#gateways.take(snapshot);
     this.#useJwks();
     // A pod that is gone answers nothing, and its address may be another's now: tunnels to it end, and what was in them is tried elsewhere.
-    for (const { pod } of this.#pods.values()) pod.retainTunnels(this.#podAt);
+    for (const pod of this.#present) pod.retainTunnels(this.#podAt);
     say({ type: 'applied', version: snapshot.version });
   }
 
@@ -191,17 +197,10 @@ class DataPlaneWorker {
     }
   }
 
-  async #enrol({ id, identity, baggage, netnsPath, addresses, listeners }: EnrolledPod): Promise<void> {
+  async #enrol({ listeners, ...facts }: EnrolledPod): Promise<void> {
+    const { id } = facts;
     try {
-      this.#release(id);
-      const table = this.#tableOf(id);
-      if (table === undefined) throw new Error('no configuration for this pod');
-      const sockets = new PodSockets(netnsPath);
-      const pod = new Pod({ id, identity, baggage, addresses, table, sockets, dataplane: this.#dataplane });
-      pod.retainTunnels(this.#podAt);
-      this.#pods.set(id, { pod, sockets });
-      this.#workloads.set(id, pod);
-      this.#useJwks();
+      const pod = this.#takenBack(facts) ?? this.#newPod(facts);
       if (listeners !== undefined) {
         const lookups = this.#lookupsOf(listeners.originalDsts);
         for (const fd of listeners.outbound) await pod.listen(dup(fd), 'outbound', outbound(lookups));
@@ -214,6 +213,26 @@ class DataPlaneWorker {
     }
   }
 
+  /** A pod that was handed over and is here again: the connections that it has here go on. */
+  #takenBack(facts: Omit<EnrolledPod, 'listeners'>): Pod | undefined {
+    const held = this.#handedOver.delete(facts.id) ? this.#pods.get(facts.id) : undefined;
+    return held?.facts === JSON.stringify(facts) ? held.pod : undefined;
+  }
+
+  #newPod(facts: Omit<EnrolledPod, 'listeners'>): Pod {
+    const { id, netnsPath } = facts;
+    this.#release(id);
+    const table = this.#tableOf(id);
+    if (table === undefined) throw new Error('no configuration for this pod');
+    const sockets = new PodSockets(netnsPath);
+    const pod = new Pod({ ...facts, table, sockets, dataplane: this.#dataplane });
+    pod.retainTunnels(this.#podAt);
+    this.#pods.set(id, { pod, sockets, facts: JSON.stringify(facts) });
+    this.#workloads.set(id, pod);
+    this.#useJwks();
+    return pod;
+  }
+
   async #serveGateway(gateway: ServedGateway): Promise<void> {
     try {
       await this.#gateways.serve(gateway);
@@ -223,17 +242,21 @@ class DataPlaneWorker {
     }
   }
 
+  /** Those that leave are served still. */
+  get #present(): Pod[] {
+    return [...[...this.#pods.values()].map(({ pod }) => pod), ...this.#leaving.pods];
+  }
+
   #useJwks(): void {
     this.#jwks.use([...this.#tables.values(), ...this.#gateways.tables]);
   }
 
   #release(id: string): void {
-    const held = this.#pods.get(id);
-    if (held === undefined) return;
+    const served = this.#pods.get(id);
+    if (served === undefined) return;
     this.#pods.delete(id);
     this.#workloads.delete(id);
-    held.pod.close();
-    held.sockets.close();
+    this.#leaving.add(served);
   }
 
   /** The first one must be there. Those of an earlier agent go with its programs, and nobody waits for them by then. */
@@ -254,8 +277,9 @@ class DataPlaneWorker {
   /** A client that is about to ask must not find its connection closed: idle ones are kept until that has become improbable. */
   #handOver(): void {
     this.#draining = true;
+    for (const id of this.#pods.keys()) this.#handedOver.add(id);
     const letGo = (): void => {
-      for (const { pod } of this.#pods.values()) pod.drain(HANDED_OVER_IDLE_MS);
+      for (const pod of this.#present) pod.drain(HANDED_OVER_IDLE_MS);
       this.#gateways.drain(HANDED_OVER_IDLE_MS);
       this.#idlePoll = systemClock.after(IDLE_POLL_MS, letGo);
     };
@@ -265,14 +289,14 @@ class DataPlaneWorker {
 
   #drain(deadlineMs: number, accepting: boolean): void {
     const stopAccepting = (): void => {
-      for (const { pod } of this.#pods.values()) pod.drain();
+      for (const pod of this.#present) pod.drain();
       this.#gateways.drain();
     };
     if (!this.#draining && !accepting) stopAccepting();
     this.#draining = true;
     const endMs = systemClock.nowMs() + deadlineMs;
     const poll = (): void => {
-      const left = [...this.#pods.values()].reduce((sum, { pod }) => sum + pod.openConnections, this.#gateways.openConnections);
+      const left = this.#present.reduce((sum, pod) => sum + pod.openConnections, this.#gateways.openConnections);
       if (left > 0 && systemClock.nowMs() < endMs) {
         systemClock.after(DRAIN_POLL_MS, poll);
         return;

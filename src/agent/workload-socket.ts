@@ -57,8 +57,8 @@ export class WorkloadSocket {
 
   /** End what is open. The socket goes, unless the next agent's has its place by now. */
   close(): void {
-    if (this.#listener.listening) this.#listener.close();
     this.#takeAway();
+    if (this.#listener.listening) this.#listener.close();
     this.#closed = true;
     void this.#servers?.then((servers) => servers.close());
   }

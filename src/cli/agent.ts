@@ -61,7 +61,7 @@ export function agentCommand(): Command {
     .option('--certificate-lifetime <duration>', 'of workloads\' certificates; renewed at half of it', duration, DAY_MS)
     .option('--allow-local-jwks', 'fetch the keys of token issuers from loopback and link-local addresses too (for laboratories)')
     .option('--keep-redirect', 'leave capture in force when the agent ends, for the next one')
-    .option('--instance <name>', 'tells this agent from the ones before and after it (orlop ready; default: its process id)')
+    .addOption(new Option('--instance <name>', 'tells this agent from the ones before and after it (orlop ready; default: its process id)').env('ORLOP_INSTANCE'))
     .option('--hand-over-drain <duration>', 'how long connections may go on here once another agent has taken over and this one is asked to end', duration, TEN_MINUTES_MS)
     .option('--cni-conf-dir <dir>', 'capture new pods before they start: directory of the node\'s network configuration, which gets an entry (with --cni-bin-dir)')
     .option('--cni-bin-dir <dir>', 'where the node\'s container runtime has its CNI plugins')

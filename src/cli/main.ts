@@ -13,6 +13,7 @@ const COMMANDS: readonly (readonly [name: string, summary: string, load: () => P
   ['upgrade', 'bring an installation to this version, or back', async () => (await import('./install.ts')).upgradeCommand()],
   ['uninstall', 'take Orlop out of a cluster', async () => (await import('./uninstall.ts')).uninstallCommand()],
   ['leftovers', 'what of Orlop is on a node whose agent is gone, and its removal', async () => (await import('./leftovers.ts')).leftoversCommand()],
+  ['ready', 'whether this very agent serves the node', async () => (await import('./ready.ts')).readyCommand()],
   ['config', 'check a directory of YAML, or look at what a running agent made of it', async () => (await import('./config.ts')).configCommand()],
   ['certs', 'the certificates of the node\'s pods', async () => (await import('./certs.ts')).certsCommand()],
   ['authz', 'what a pod demands of its callers, in order of evaluation', async () => (await import('./authz.ts')).authzCommand()],

@@ -15,7 +15,8 @@ const connect = libc.func('int connect(int, void*, uint)');
 
 /**
  * Listen at `path` with these rights. The socket takes the place of one before it in one step, complete with its rights, so
- * clients never find it missing. Returns how to take it away: a socket that another process has put there by then stays.
+ * clients never find it missing. Returns how to take it away, before the server is closed: a socket that another process has put
+ * there by then stays.
  */
 export async function listenAt(server: Server, path: string, mode: number): Promise<() => void> {
   const bound = `${path}.${process.pid}`;
@@ -30,8 +31,11 @@ export async function listenAt(server: Server, path: string, mode: number): Prom
   chmodSync(bound, mode);
   const { ino } = statSync(bound);
   renameSync(bound, path);
+  let isThere = true;
+  // Once, and while the server holds its inode: later its number may be that of the socket in its place.
   return () => {
-    if (statSync(path, { throwIfNoEntry: false })?.ino === ino) rmSync(path, { force: true });
+    if (isThere && statSync(path, { throwIfNoEntry: false })?.ino === ino) rmSync(path, { force: true });
+    isThere = false;
   };
 }
 

@@ -24,11 +24,20 @@ function put(metadata: object = {}): void {
 
 /** As it is at the start of the agent. */
 async function open(): Promise<OwnDaemonSet> {
-  const daemonSet = new OwnDaemonSet(server.client(), NAME, createLogger('test', 'silent'));
+  const daemonSet = new OwnDaemonSet(server.client(), { ...NAME, node: 'node-1' }, createLogger('test', 'silent'));
   await expect.poll(() => server.requests.length).toBe(1);
   expect(await daemonSet.isLeaving()).toBe(false);
   return daemonSet;
 }
+
+it('it is when the node no longer has the labels that agents are for', async () => {
+  server.put({ apiVersion: 'apps/v1', kind: 'DaemonSet', metadata: NAME, spec: { template: { spec: { nodeSelector: { mesh: 'yes' } } } } });
+  const labelled = (labels: object): void => server.put({ apiVersion: 'v1', kind: 'Node', metadata: { name: 'node-1', labels } });
+  labelled({ mesh: 'yes' });
+  const daemonSet = await open();
+  labelled({ mesh: 'no' });
+  expect(await daemonSet.isLeaving()).toBe(true);
+});
 
 it('it is not while the DaemonSet is there', async () => {
   expect(await (await open()).isLeaving()).toBe(false);
