@@ -1,4 +1,5 @@
 /** The user's objects while the lab runs: what `lab apply` and `lab delete` may change, and what that means for the world. */
+import { kindOf } from '../mesh/parse/istio-schemas.ts';
 import { serviceAddress } from './addresses.ts';
 import type { ConfigDirectory, ObjectName } from './config-directory.ts';
 import type { SourceDocument } from './document.ts';
@@ -116,7 +117,9 @@ export class LiveObjects {
   }
 
   #nameOf(document: SourceDocument, namespace: string | undefined): ObjectName {
-    const { kind, name } = document;
+    const { name } = document;
+    // Two groups have a kind Gateway.
+    const kind = kindOf(document.kind, document.root.get('apiVersion').optionalString() ?? '').name;
     return CLUSTER_WIDE.has(kind) ? { kind, name } : { kind, name, namespace: document.namespace ?? namespace ?? DEFAULT_NAMESPACE };
   }
 

@@ -211,8 +211,8 @@ export interface CorsPolicy {
   readonly allowCredentials: boolean | undefined;
   /** What to do with a preflight whose origin is not allowed: pass it on, or answer it without CORS headers. */
   readonly unmatchedPreflights: 'FORWARD' | 'IGNORE';
-  /** Gateway API: where methods or headers are `*`, a preflight is told the ones it asks for. */
-  readonly echoesWildcards?: boolean;
+  /** Gateway API: where methods or headers are `*`, a preflight is told the ones that it asks for; and which headers answers expose. */
+  readonly explicitPreflights?: boolean;
 }
 
 export interface RetryPolicy {

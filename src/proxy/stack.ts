@@ -75,6 +75,7 @@ function beforeAnswer(route: Route, target: WeightedCluster | undefined, inner: 
 function forward(route: Route, action: ForwardAction, target: WeightedCluster, clusters: ClusterSet, dataplane: DataPlane): Service {
   const { clock, random } = dataplane;
   if (target.invalid !== undefined) return beforeAnswer(route, target, new InvalidBackend(target.invalid), dataplane);
+  if (target.redirect !== undefined) return beforeAnswer(route, target, new Redirect(target.redirect), dataplane);
   const { buffers } = clusters;
   const inner = stack(
     [

@@ -90,11 +90,12 @@ function corsOf({ allowOrigins = [], allowMethods, allowHeaders, exposeHeaders, 
     allowsOrigin: (origin) => tests.some((test) => test(origin)),
     allowMethods: joined(allowMethods),
     allowHeaders: joined(allowHeaders),
-    exposeHeaders: joined(exposeHeaders),
+    // `*` is a name like any other where credentials are allowed (Fetch standard §3.2.4), and would only mislead.
+    exposeHeaders: allowCredentials === true && exposeHeaders?.includes('*') === true ? undefined : joined(exposeHeaders),
     maxAgeSeconds: maxAge,
     allowCredentials: allowCredentials === true ? true : undefined,
     unmatchedPreflights: 'IGNORE',
-    echoesWildcards: true,
+    explicitPreflights: true,
   };
 }
 

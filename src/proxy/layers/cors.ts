@@ -32,7 +32,7 @@ class Cors implements Service {
     const preflight = head.method === 'OPTIONS' && (head.headers.get('access-control-request-method') ?? '') !== '';
     if (preflight && (allowed || this.#policy.unmatchedPreflights === 'IGNORE')) {
       exchange.details = 'direct_response';
-      answerPreflight(this.#policy, allowed ? origin : undefined, response);
+      answerPreflight(this.#policy, head, allowed ? origin : undefined, response);
       return DISCARD;
     }
     return this.#next.serve(exchange, head, allowed ? new CorsResponse(this.#policy, origin, response) : response);
@@ -40,18 +40,26 @@ class Cors implements Service {
 }
 
 /** `origin` undefined: not an allowed one, so the answer says nothing and the browser refuses. */
-function answerPreflight(policy: CorsPolicy, origin: string | undefined, response: ResponseSink): void {
+function answerPreflight(policy: CorsPolicy, asked: RequestHead, origin: string | undefined, response: ResponseSink): void {
   const head = new ResponseHead(200, '');
   const { headers } = head;
   if (origin !== undefined) {
     allow(policy, origin, headers);
-    if (policy.allowMethods !== undefined) headers.set('access-control-allow-methods', policy.allowMethods);
-    if (policy.allowHeaders !== undefined) headers.set('access-control-allow-headers', policy.allowHeaders);
+    const methods = told(policy, policy.allowMethods, asked.headers.get('access-control-request-method'));
+    const names = told(policy, policy.allowHeaders, asked.headers.get('access-control-request-headers'));
+    if (methods !== undefined) headers.set('access-control-allow-methods', methods);
+    if (names !== undefined) headers.set('access-control-allow-headers', names);
+    if (policy.explicitPreflights === true && policy.exposeHeaders !== undefined) headers.set('access-control-expose-headers', policy.exposeHeaders);
     if (policy.maxAgeSeconds !== undefined) headers.set('access-control-max-age', String(policy.maxAgeSeconds));
   }
   headers.set('content-length', '0');
   response.head(head);
   response.end(undefined);
+}
+
+/** A browser that sends credentials takes `*` for a name. */
+function told({ explicitPreflights }: CorsPolicy, allowed: string | undefined, asked: string | undefined): string | undefined {
+  return allowed === '*' && explicitPreflights === true ? asked : allowed;
 }
 
 function allow(policy: CorsPolicy, origin: string, headers: HeaderList): void {

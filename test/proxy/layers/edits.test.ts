@@ -110,6 +110,16 @@ describe('CORS', () => {
     expect(ignoring.requests).toHaveLength(0);
   });
 
+  test('of the Gateway API: a preflight is told what it asks for where everything is allowed, and what answers expose', () => {
+    const world = withRoute({ cors: { ...policy, allowMethods: '*', allowHeaders: '*', explicitPreflights: true } });
+    const asking = (headers: Record<string, string>): (string | undefined)[] => {
+      const client = world.send({ method: 'OPTIONS', headers: { origin: 'https://app.example', 'access-control-request-method': 'PUT', ...headers } });
+      return ['allow-methods', 'allow-headers', 'expose-headers'].map((name) => client.headers?.get(`access-control-${name}`));
+    };
+    expect(asking({ 'access-control-request-headers': 'x-a, x-b' })).toEqual(['PUT', 'x-a, x-b', 'x-total']);
+    expect(asking({})).toEqual(['PUT', undefined, 'x-total']);
+  });
+
   test('answers to an allowed origin carry the headers, others do not', () => {
     const world = withRoute({ cors: policy });
     const allowed = world.send({ headers: { origin: 'https://app.example' } });
@@ -117,5 +127,22 @@ describe('CORS', () => {
     expect(allowed.headers?.get('access-control-expose-headers')).toBe('x-total');
     expect(world.send({ headers: { origin: 'https://evil.example' } }).headers?.has('access-control-allow-origin')).toBe(false);
     expect(world.send().headers?.has('access-control-allow-origin')).toBe(false);
+  });
+});
+
+describe('a destination of its own mind', () => {
+  test('redirects its share, and refuses it where its backend is not valid', () => {
+    const action = (target: object): World => withRoute({ action: forwardTo({ clusters: [{ cluster: CLUSTER, weight: 1, headers: undefined, ...target }] }) });
+    const redirecting = action({ redirect: { kind: 'redirect', status: 308, scheme: 'https', authority: 'new.example', port: 'default', path: undefined } }).send({ target: '/a?b' });
+    expect([redirecting.status, redirecting.headers?.get('location')]).toEqual([308, 'https://new.example/a?b']);
+    const world = action({ invalid: 'there is no Service shop/cart' });
+    expect(world.send().status).toBe(500);
+    expect(world.requests).toHaveLength(0);
+  });
+
+  test('rewrites in place of the route', () => {
+    const world = withRoute({ action: forwardTo({ rewrite: { authority: undefined, path: { kind: 'full', value: '/route' } }, clusters: [{ cluster: CLUSTER, weight: 1, headers: undefined, rewrite: { authority: 'own.example', path: { kind: 'full', value: '/own' } } }] }) });
+    world.send();
+    expect([world.requests[0]?.head.target, world.requests[0]?.head.authority]).toEqual(['/own', 'own.example']);
   });
 });
