@@ -58,6 +58,7 @@ export class Pod implements WorkloadHandle {
   readonly #handlers: { readonly outbound: Direction; readonly inbound: Direction };
   readonly #listeners: CaptureListener[] = [];
   readonly #tunnelListeners: TunnelListener[] = [];
+  #leaving = false;
 
   constructor({ id, identity, baggage, addresses, table, sockets, dataplane: shared }: PodOptions) {
     this.id = id;
@@ -69,7 +70,7 @@ export class Pod implements WorkloadHandle {
     this.sockets = sockets;
     const own = { ...shared, buffers: new Buffers() };
     this.#tunnels = new Tunnels(this, own);
-    const dataplane = { ...own, dialer: new PodDialer(own, this.#tunnels) };
+    const dataplane = { ...own, dialer: new PodDialer(own, this.#tunnels), draining: () => this.#leaving || shared.draining() };
     this.#dataplane = dataplane;
     const codecs = codecsOver(dataplane);
     this.#clusters = new ClusterSet(this, dataplane, codecs);
@@ -128,7 +129,12 @@ export class Pod implements WorkloadHandle {
     return { id: this.id, openConnections: this.openConnections, clusters, table: describeTable(this.table) };
   }
 
-  /** The agent ends: accept no more, close what has been idle for `idleMs`; what is under way is finished. */
+  /** It is not in the mesh any more: its connections say so with their next answer. */
+  leave(): void {
+    this.#leaving = true;
+  }
+
+  /** The agent ends, or the pod has left: accept no more, close what has been idle for `idleMs`; what is under way is finished. */
   drain(idleMs = 0): void {
     this.#stopAccepting();
     this.#handlers.outbound.drain(idleMs);
@@ -139,7 +145,7 @@ export class Pod implements WorkloadHandle {
     for (const listener of [...this.#listeners, ...this.#tunnelListeners]) listener.close();
   }
 
-  /** The pod leaves the mesh: finish what is under way, close what is idle. */
+  /** No connection is left. */
   close(): void {
     this.#stopAccepting();
     this.#clusters.close();

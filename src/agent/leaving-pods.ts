@@ -1,0 +1,74 @@
+/**
+ * Pods that have left the mesh, or that are enrolled anew, while connections of theirs are open. Those are served to their end as they were
+ * begun; their answers say that the connection closes. For a while new ones are taken too: a client's connection may have been captured just
+ * before the release, and other nodes learn of it a little later.
+ */
+import type { Clock, Timer } from '../core/clock.ts';
+import { HANDED_OVER_IDLE_MS } from '../core/limits.ts';
+import type { Pod } from '../proxy/pod.ts';
+import type { PodSockets } from './pod-sockets.ts';
+
+export interface ServedPod {
+  readonly pod: Pod;
+  readonly sockets: PodSockets;
+}
+
+const ACCEPT_MS = 5_000;
+const POLL_MS = 500;
+
+export class LeavingPods {
+  readonly #clock: Clock;
+  /** With the time until which they accept. */
+  readonly #pods = new Map<ServedPod, number>();
+  /** Told when no pod that leaves has the identity any more. */
+  readonly #waiting = new Map<string, () => void>();
+  #poll: Timer | undefined;
+
+  constructor(clock: Clock) {
+    this.#clock = clock;
+  }
+
+  get pods(): Pod[] {
+    return [...this.#pods.keys()].map(({ pod }) => pod);
+  }
+
+  add(served: ServedPod): void {
+    served.pod.leave();
+    this.#pods.set(served, this.#clock.nowMs() + ACCEPT_MS);
+    this.#poll ??= this.#clock.after(POLL_MS, () => this.#look());
+  }
+
+  /** Call `go` when no pod that leaves has the identity: at once when there is none. In place of an earlier call for it. */
+  whenGone(identity: string, go: () => void): void {
+    this.#waiting.set(identity, go);
+    this.#tell();
+  }
+
+  /** It is needed after all. */
+  keep(identity: string): void {
+    this.#waiting.delete(identity);
+  }
+
+  #look(): void {
+    const nowMs = this.#clock.nowMs();
+    for (const [served, acceptsUntilMs] of this.#pods) {
+      if (nowMs < acceptsUntilMs) continue;
+      served.pod.drain(HANDED_OVER_IDLE_MS);
+      if (served.pod.openConnections > 0) continue;
+      this.#pods.delete(served);
+      served.pod.close();
+      served.sockets.close();
+    }
+    this.#tell();
+    this.#poll = this.#pods.size === 0 ? undefined : this.#clock.after(POLL_MS, () => this.#look());
+  }
+
+  #tell(): void {
+    const present = new Set(this.pods.map(({ identity }) => identity));
+    for (const [identity, go] of this.#waiting) {
+      if (present.has(identity)) continue;
+      this.#waiting.delete(identity);
+      go();
+    }
+  }
+}
