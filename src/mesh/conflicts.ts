@@ -26,12 +26,18 @@ export function conflictProblems({ virtualServices }: Snapshot, lineOf: (key: st
       const path = ['spec', 'hosts', i];
       problems.push({
         severity: 'warning', code: 'IST0109', file: rule.file, line: lineOf(`${rule.kind} ${rule.namespace}/${rule.name}`, path), object: objectName(rule), field: fieldName(path),
-        message: `"${host}" already belongs to ${objectName(winner)} (${placeOf(winner)}), so these routes get no traffic from the mesh`,
+        message: `"${host}" already belongs to ${whereIs(winner)}, so these routes get no traffic from the mesh`,
         remedy: 'merge the two, or use delegates',
       });
     }
   }
   return problems;
+}
+
+/** With the file and line of one that has them: an object of an API server is where it stands. */
+function whereIs(rule: Rule): string {
+  const [name, place] = [objectName(rule), placeOf(rule)];
+  return name === place ? name : `${name} (${place})`;
 }
 
 /** Do some clients see both? */
