@@ -14,10 +14,12 @@ import type { ConfigSource } from '../kube/config-source.ts';
 import { admit } from '../mesh/admission.ts';
 import type { GatewayFacts } from '../mesh/gateway/status.ts';
 import type { Snapshot } from '../mesh/snapshot.ts';
+import { AgentPods } from './agent-pods.ts';
 import { caBundle } from './ca-bundle.ts';
+import { GatewayServices } from './gateway-services.ts';
 import { gatewayStatusWishes } from './gateway-statuses.ts';
 import { istioStatuses } from './istio-statuses.ts';
-import type { LeaderLoop } from './leader-loop.ts';
+import { LeaderLoop } from './leader-loop.ts';
 import { Leadership } from './leadership.ts';
 import type { NodeAuthenticator } from './node-authenticator.ts';
 import type { NodeIdentities } from './node-identities.ts';
@@ -46,7 +48,7 @@ export interface ClusterOptions {
 
 /** What the status of gateways takes besides the configuration. */
 export interface GatewaysView {
-  readonly facts: (snapshot: Snapshot) => GatewayFacts;
+  readonly facts: (snapshot: Snapshot, addresses: GatewayFacts['addresses']) => GatewayFacts;
   /** Call `fn` when the facts may have changed. */
   readonly follow: (fn: () => void) => void;
 }
@@ -62,6 +64,8 @@ const LEASE = 'orlop-control';
 const SECRET = 'orlop-ca';
 const ROOTS = 'orlop-ca-roots';
 const WEBHOOK = 'orlop-control';
+/** How often it is looked for the addresses of gateways that have none. */
+const ADDRESS_POLL_MS = 1_000;
 
 export class ClusterSide {
   readonly authenticator: NodeAuthenticator;
@@ -71,6 +75,7 @@ export class ClusterSide {
   readonly #leadership: Leadership;
   readonly #log: Logger;
   #loops: readonly LeaderLoop[] = [];
+  #agents: AgentPods | undefined;
   #writer: StatusWriter | undefined;
   #webhook: Webhook | undefined;
 
@@ -106,19 +111,39 @@ export class ClusterSide {
     this.#webhook = await Webhook.serve({ judge: (object, stored) => admit(object, stored, config.snapshot.get()), certificate, log: this.#log }, this.#options.webhook);
     this.#log.info({ address: this.#options.webhook.address, port: this.#webhook.port }, 'objects are judged here before they are stored');
     if (!(config instanceof ApiSource)) return;
+    const services = await this.#reach(config);
     const wishes = (): StatusWish[] => {
       const snapshot = config.snapshot.get();
       const stored = [...config.stored()];
-      return snapshot === undefined ? [] : [...istioStatuses(snapshot, stored), ...gatewayStatusWishes(snapshot, stored, gateways.facts(snapshot))];
+      return snapshot === undefined ? [] : [...istioStatuses(snapshot, stored), ...gatewayStatusWishes(snapshot, stored, gateways.facts(snapshot, (id) => services.addresses(id)))];
     };
     const writer = new StatusWriter({ client: this.client, leader: this.#leadership, wishes, find: (name) => config.find(name), clock: systemClock, random: systemRandom, log: this.#log });
     config.snapshot.follow(() => writer.changed());
     gateways.follow(() => writer.changed());
+    services.follow(() => writer.changed());
     config.touched.follow((name) => {
       if (name !== undefined) writer.touched(name);
     });
     writer.start();
     this.#writer = writer;
+  }
+
+  /** Keep what clients reach gateways by. */
+  async #reach(config: ConfigSource): Promise<GatewayServices> {
+    const { client } = this;
+    const soon = (): void => void loop.soon();
+    const agents = new AgentPods({ client, agents: this.#options.agents, clock: systemClock, random: systemRandom, onChange: soon });
+    const services = new GatewayServices({ client, snapshot: () => config.snapshot.get(), agents: () => agents.present, log: this.#log });
+    const step = async (): Promise<void> => {
+      // A cloud takes its time to give a Service an address, and nothing that is followed tells of it.
+      if (!(await services.step())) systemClock.after(ADDRESS_POLL_MS, soon);
+    };
+    const loop = new LeaderLoop({ leader: this.#leadership, clock: systemClock, log: this.#log, step, failed: 'the Services of gateways could not be kept; they stay as they are' });
+    this.#loops = [...this.#loops, loop];
+    this.#agents = agents;
+    config.snapshot.follow(soon);
+    await loop.start();
+    return services;
   }
 
   counts(): ClusterCounts {
@@ -131,6 +156,7 @@ export class ClusterSide {
 
   async close(): Promise<void> {
     for (const loop of this.#loops) loop.close();
+    this.#agents?.close();
     this.#writer?.close();
     await this.#webhook?.close();
     await this.#leadership.close();

@@ -7,6 +7,10 @@ import { OwnDaemonSet } from '../../src/agent/own-daemonset.ts';
 import { MemoryCaStore } from '../../src/certs/ca-state.ts';
 import { openOwnCa } from '../../src/certs/own-ca.ts';
 import { caBundle } from '../../src/control/ca-bundle.ts';
+import { buildSnapshot } from '../../src/mesh/build.ts';
+import type { ApiClient } from '../../src/kube/api-client.ts';
+import type { AgentPod } from '../../src/control/agent-pods.ts';
+import { GatewayServices } from '../../src/control/gateway-services.ts';
 import { readFromCluster } from '../../src/control/gateway-credentials.ts';
 import { gatewayStatusWishes } from '../../src/control/gateway-statuses.ts';
 import { istioStatuses } from '../../src/control/istio-statuses.ts';
@@ -98,9 +102,9 @@ function needsOf(requests: readonly string[]): string[] {
     if (part !== undefined) return [`${method.toLowerCase()} ${group}/${resource}/${part}`];
     const selected = /^metadata\.name=(.+)$/.exec(url.searchParams.get('fieldSelector') ?? '')?.[1];
     // No role can name what is another's at each node, or in each cluster: nodes, and what users' gateways name.
-    const isAnyones = resource === 'nodes' || (parts[1] === 'shop' && ['secrets', 'configmaps'].includes(resource));
+    const isAnyones = resource === 'nodes' || (parts[1] === 'shop' && ['secrets', 'configmaps', 'services', 'endpointslices'].includes(resource));
     const name = isAnyones ? undefined : (named ?? selected);
-    const verbs: Readonly<Record<string, string>> = { POST: 'create', PUT: 'update', GET: url.searchParams.has('watch') ? 'watch' : named === undefined ? 'list' : 'get' };
+    const verbs: Readonly<Record<string, string>> = { POST: 'create', PUT: 'update', DELETE: 'delete', GET: url.searchParams.has('watch') ? 'watch' : named === undefined ? 'list' : 'get' };
     return [`${verbs[method] ?? method} ${group}/${resource}${name === undefined ? '' : `/${name}`}`];
   });
   return [...new Set(needs)].sort();
@@ -165,7 +169,7 @@ describe('the rights', () => {
   /** Of the agent of a node, or of the control plane. */
   async function readEverything(node: string | undefined): Promise<void> {
     const source = await ApiSource.open({ client: server.client(), node, savedPath: undefined, clock: systemClock, random: systemRandom, log });
-    await expect.poll(() => server.requests.filter((line) => line.includes('watch=true')).length).toBe(node === undefined ? 6 + CONTROL_KINDS.size : 7 + MESH_KINDS.size);
+    await expect.poll(() => server.requests.filter((line) => line.includes('watch=true')).length, { timeout: 20_000 }).toBe(node === undefined ? 6 + CONTROL_KINDS.size : 7 + MESH_KINDS.size);
     source.close();
   }
 
@@ -203,12 +207,29 @@ describe('the rights', () => {
     const wishes = [...istioStatuses(snapshot, source.stored()), ...gatewayStatusWishes(snapshot, source.stored(), facts)];
     const writer = new StatusWriter({ client: server.client(), leader, wishes: () => wishes, find: (name) => source.find(name), clock: systemClock, random: systemRandom, log });
     writer.start();
-    await expect.poll(() => writer.counts.written).toBe(wishes.length);
+    await expect.poll(() => writer.counts.written, { timeout: 20_000 }).toBe(wishes.length);
     writer.close();
     source.close();
     const bundle = caBundle({ client: server.client(), name: 'orlop-control', leader, roots: () => 'roots', clock: systemClock, log });
     await bundle.start();
     bundle.close();
+  }
+
+  /** A Gateway comes, changes its port and its nodes, and goes. */
+  async function reachGateways(client: ApiClient): Promise<void> {
+    const objects = (port: number): object[] => [
+      { apiVersion: 'gateway.networking.k8s.io/v1', kind: 'GatewayClass', metadata: { name: 'orlop' }, spec: { controllerName: 'orlop.io/gateway-controller' } },
+      { apiVersion: 'gateway.networking.k8s.io/v1', kind: 'Gateway', metadata: { name: 'edge', namespace: 'shop' }, spec: { gatewayClassName: 'orlop', listeners: [{ name: 'http', protocol: 'HTTP', port }] } },
+    ];
+    let given: object[] = [];
+    const of = (): Snapshot => buildSnapshot([...given, ...server.all('Service').filter(({ metadata }) => metadata.namespace === 'shop')].map((object, i) => ({ name: `${i}`, text: JSON.stringify(object) })));
+    let agents: AgentPod[] = [];
+    const services = new GatewayServices({ client, snapshot: of, agents: () => agents, log });
+    for (const [next, nodes] of [[objects(80), ['192.0.2.1']], [objects(81), ['192.0.2.2']], [objects(81), []], [[], []]] as const) {
+      given = [...next];
+      agents = nodes.map((address) => ({ node: address, addresses: [address], ready: true }));
+      await services.step();
+    }
   }
 
   it('of the control plane are that, what its keys, its lease and its roots take, and what it says of objects', async () => {
@@ -230,6 +251,7 @@ describe('the rights', () => {
     roots = 'two';
     await published.start();
     published.close();
+    await reachGateways(client);
     await readFromCluster(client, log)({ kind: 'Secret', namespace: 'shop', name: 'certificate' });
     await readFromCluster(client, log)({ kind: 'ConfigMap', namespace: 'shop', name: 'authorities' });
     server.intercept = (request) => (request.url?.endsWith('/tokenreviews') === true ? { status: 201, body: { status: { authenticated: false } } } : undefined);

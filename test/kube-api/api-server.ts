@@ -272,6 +272,11 @@ export class ApiServer {
 
   #write(method: string, target: Target, body: string): Stored {
     const { collection, namespace } = target;
+    if (method === 'DELETE') {
+      const gone = this.#find(target);
+      this.delete(gone.kind, gone.metadata.name, namespace);
+      return gone;
+    }
     const given = JSON.parse(body) as Stored;
     const name = target.name ?? given.metadata.name;
     const known = this.#existing(collection).get(keyOf(namespace, name));
@@ -357,8 +362,10 @@ function targetOf(path: string): Target | undefined {
 
 function wanted(namespace: string | undefined, query: URLSearchParams): (object: Stored) => boolean {
   const [field, value] = (query.get('fieldSelector') ?? '').split('=');
+  const labels = (query.get('labelSelector') ?? '').split(',').filter((part) => part !== '').map((part) => part.split('=') as [string, string]);
   return ({ metadata, spec }) => {
     if (namespace !== undefined && metadata.namespace !== namespace) return false;
+    if (labels.some(([key, wish]) => (metadata['labels'] as Readonly<Record<string, string>> | undefined)?.[key] !== wish)) return false;
     if (field === 'metadata.name') return metadata.name === value;
     return field !== 'spec.nodeName' || (spec as { nodeName?: string }).nodeName === value;
   };
