@@ -1,7 +1,7 @@
 /** Which routes a Gateway's listeners have: what routes ask for, and what listeners allow. */
 import { objectName } from '../resources.ts';
 import type { Snapshot } from '../snapshot.ts';
-import { intersections } from './hostname.ts';
+import { intersection, intersections } from './hostname.ts';
 import { isAllowedBy, listenersOf, ownGateways, parentOf } from './listeners.ts';
 import type { Complaint, GatewayResource, Listener } from './listeners.ts';
 import { GATEWAY_GROUP } from './resources.ts';
@@ -23,15 +23,14 @@ export interface AttachedListener {
   readonly hostnames: readonly string[];
 }
 
-/** The Gateway that a parentRef leads to, itself or by a ListenerSet; undefined: it is nobody's of Orlop's. */
-export interface ParentGateway {
+/** The Gateway that a parentRef leads to, itself or by a ListenerSet. */
+interface ParentGateway {
   readonly gateway: GatewayResource;
   /** Of the gateway's, those that the reference can mean. */
   readonly listeners: readonly Listener[];
 }
 
-/** Undefined: the parent does not exist, or is not Orlop's, so that it is not for Orlop to say anything. */
-export function attach(route: GatewayRoute, parent: ParentReference, snapshot: Snapshot): Attachment | undefined {
+function attach(route: GatewayRoute, parent: ParentReference, snapshot: Snapshot): Attachment | undefined {
   const found = parentGateway(route, parent, snapshot);
   if (found === undefined) return undefined;
   const refused = (reason: string, message: string): Attachment => ({ route, parent, listeners: [], refusal: { reason, message } });
@@ -57,17 +56,57 @@ function parentGateway(route: GatewayRoute, { group = GATEWAY_GROUP, kind = 'Gat
   return { gateway, listeners: isAllowedBy(set, gateway, snapshot) ? listenersOf(gateway, snapshot).filter(({ owner }) => owner === set) : [] };
 }
 
-const known = new WeakMap<Snapshot, readonly Attachment[]>();
+const known = new WeakMap<Snapshot, ReadonlyMap<GatewayRoute, readonly Attachment[]>>();
 
 /** Of every route and every parent of it that is a Gateway of Orlop's, or a ListenerSet of one; routes in order of age. */
-export function attachments(snapshot: Snapshot): readonly Attachment[] {
-  const made = known.get(snapshot) ?? snapshot.gatewayApi.routes.flatMap((route) => (route.spec.parentRefs ?? []).flatMap((parent) => attach(route, parent, snapshot) ?? []));
+export function attachments(snapshot: Snapshot): Attachment[] {
+  return [...byRoute(snapshot).values()].flat();
+}
+
+/** `parent` is one of the route's. Undefined: it does not exist, or is not Orlop's, so that it is not for Orlop to say anything. */
+export function attachmentOf(route: GatewayRoute, parent: ParentReference, snapshot: Snapshot): Attachment | undefined {
+  return byRoute(snapshot).get(route)?.find((attachment) => attachment.parent === parent);
+}
+
+function byRoute(snapshot: Snapshot): ReadonlyMap<GatewayRoute, readonly Attachment[]> {
+  const made = known.get(snapshot) ?? readAttachments(snapshot);
   known.set(snapshot, made);
   return made;
 }
 
+function readAttachments(snapshot: Snapshot): Map<GatewayRoute, readonly Attachment[]> {
+  const found = new Map<GatewayRoute, readonly Attachment[]>();
+  const claims = new Map<Listener, AttachedRoute[]>();
+  for (const route of snapshot.gatewayApi.routes) {
+    const own = (route.spec.parentRefs ?? []).flatMap((parent) => attach(route, parent, snapshot) ?? []).map((attachment) => withoutClaimed(attachment, claims));
+    found.set(route, own);
+    for (const { listener, hostnames } of own.flatMap(({ listeners }) => listeners)) claims.set(listener, [...(claims.get(listener) ?? []), { route, hostnames }]);
+  }
+  return found;
+}
+
+/** A host of a listener belongs to HTTPRoutes or to GRPCRoutes, whichever was there first (GRPCRoute). */
+function withoutClaimed(attachment: Attachment, claims: ReadonlyMap<Listener, readonly AttachedRoute[]>): Attachment {
+  const { route, listeners } = attachment;
+  const rivalOf = ({ listener, hostnames }: AttachedListener): AttachedRoute | undefined =>
+    (claims.get(listener) ?? []).find((other) => other.route.kind !== route.kind && REQUESTS.has(other.route.kind) && REQUESTS.has(route.kind) && other.hostnames.some((a) => hostnames.some((b) => intersection(a, b) !== undefined)));
+  const free = listeners.filter((listener) => rivalOf(listener) === undefined);
+  const [first] = listeners;
+  if (free.length === listeners.length || first === undefined) return attachment;
+  const rival = rivalOf(listeners.find((listener) => !free.includes(listener)) ?? first);
+  const refusal = { reason: 'Conflicted', message: `hosts that it is for belong to ${rival === undefined ? 'another route' : objectName(rival.route)}, which is older and of another kind` };
+  return free.length > 0 ? { ...attachment, listeners: free } : { ...attachment, listeners: [], refusal };
+}
+
+const REQUESTS: ReadonlySet<string> = new Set(['HTTPRoute', 'GRPCRoute']);
+
+interface AttachedRoute {
+  readonly route: GatewayRoute;
+  readonly hostnames: readonly string[];
+}
+
 /** The routes of a listener, each once, with all the names it has there. */
-export function routesOf(listener: Listener, snapshot: Snapshot): { readonly route: GatewayRoute; readonly hostnames: readonly string[] }[] {
+export function routesOf(listener: Listener, snapshot: Snapshot): AttachedRoute[] {
   const names = new Map<GatewayRoute, Set<string>>();
   for (const { route, listeners } of attachments(snapshot)) {
     for (const attached of listeners) {

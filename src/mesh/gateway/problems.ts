@@ -6,7 +6,7 @@ import type { Problem } from '../problem.ts';
 import { objectName } from '../resources.ts';
 import type { Origin, Resource, VirtualServiceSpec } from '../resources.ts';
 import type { Snapshot } from '../snapshot.ts';
-import { attach } from './attachment.ts';
+import { attachmentOf } from './attachment.ts';
 import { readPolicy } from './backend-tls.ts';
 import { resolveBackend } from './backends.ts';
 import { selectedPod, serversOf } from './istio-servers.ts';
@@ -88,7 +88,7 @@ function parentProblems(route: GatewayRoute, parent: ParentReference, path: Path
       ...(hosts ? [warning(route, ['spec', 'hostnames'], NOT_SERVED, 'whoever calls the Service takes the route, whatever host is asked for', 'remove hostnames, or the parentRef of the Service')] : []),
     ];
   }
-  const attachment = attach(route, parent, snapshot);
+  const attachment = attachmentOf(route, parent, snapshot);
   if (attachment?.refusal !== undefined) return [warning(route, path, NOT_SERVED, `${attachment.refusal.message} (${attachment.refusal.reason})`, 'until then it takes no traffic there')];
   return attachment === undefined && isMissing(route, parent, snapshot) ? [warning(route, path, MISSING, `there is no ${parent.kind ?? 'Gateway'} ${parent.namespace ?? route.namespace}/${parent.name}`, 'create it, or correct the reference')] : [];
 }

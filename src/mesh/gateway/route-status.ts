@@ -1,7 +1,7 @@
 /** The status of routes: one entry for each parent that is Orlop's (RouteStatus.parents). */
 import { record } from '../parse/json.ts';
 import type { Snapshot } from '../snapshot.ts';
-import { attach } from './attachment.ts';
+import { attachmentOf } from './attachment.ts';
 import { resolveBackend } from './backends.ts';
 import { unsupportedFilter } from './filters.ts';
 import type { Complaint } from './listeners.ts';
@@ -22,7 +22,7 @@ export function routeStatus(route: GatewayRoute, snapshot: Snapshot): PlaceStatu
 /** `foreign`: the parent is none of Orlop's, or nothing that there is. */
 function refusalOf(route: GatewayRoute, parent: ParentReference, snapshot: Snapshot): Complaint | 'foreign' | undefined {
   if (isServiceParent(parent)) return serviceRefusal(route, parent, snapshot);
-  const attachment = attach(route, parent, snapshot);
+  const attachment = attachmentOf(route, parent, snapshot);
   return attachment === undefined ? 'foreign' : attachment.refusal;
 }
 

@@ -147,6 +147,13 @@ describe('a route', () => {
     expect(accepted('{name: door}', `rules: [{backendRefs: [{name: cart, port: 9080}, ${backend}]}]`)).toEqual(['Accepted=True Accepted', `ResolvedRefs=False ${reason}`]);
   });
 
+  it('for gRPC and one for HTTP cannot have one host: the older has it', () => {
+    const grpc = gatewayApi('GRPCRoute', 'g', `{parentRefs: [{name: door}], hostnames: [a.org], ${CART}}`, { age: 1 });
+    const http = (hostname: string): string => gatewayApi('HTTPRoute', 'h', `{parentRefs: [{name: door}], hostnames: ["${hostname}"], ${CART}}`, { age: 2 });
+    expect(['*.org', 'b.org'].map((hostname) => place(statuses(gateway(HTTP) + grpc + http(hostname))('HTTPRoute shop/h'))[0])).toEqual(['Accepted=False Conflicted', 'Accepted=True Accepted']);
+    expect(place(statuses(gateway(HTTP) + grpc + http('a.org'))('GRPCRoute shop/g'))[0]).toBe('Accepted=True Accepted');
+  });
+
   it('of a Service is accepted by its ports', () => {
     expect(accepted('{group: "", kind: Service, name: cart}')[0]).toBe('Accepted=True Accepted');
     expect(accepted('{group: "", kind: Service, name: cart, port: 1}')[0]).toBe('Accepted=False NoMatchingParent');
