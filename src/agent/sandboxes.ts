@@ -2,6 +2,7 @@
  * The networks that the CNI plugin has told of, by pod: where a pod's namespace is, and which addresses it has, before the API server knows, and
  * before a process is in it. One is kept until it is torn down, or its pod is gone; on disk too, for the next agent.
  */
+import { existsSync } from 'node:fs';
 import type { Workload } from '../mesh/snapshot.ts';
 import type { Sandbox } from './cni-server.ts';
 import type { JsonFile } from './json-file.ts';
@@ -54,10 +55,14 @@ export class Sandboxes {
     return true;
   }
 
-  /** The sandbox of this very pod, not of another that had its name. */
+  /** The sandbox of this very pod, not of another that had its name, nor one that was torn down without a word: while no agent, or no plugin, was there. */
   of(workload: Workload): Sandbox | undefined {
     const kept = this.#kept.get(workload.id);
     if (kept === undefined || (kept.sandbox.uid !== '' && kept.sandbox.uid !== kubeletUidOf(workload))) return undefined;
+    if (!existsSync(kept.sandbox.netnsPath)) {
+      this.remove(kept.sandbox);
+      return undefined;
+    }
     kept.known = true;
     return kept.sandbox;
   }

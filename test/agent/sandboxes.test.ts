@@ -25,7 +25,7 @@ afterEach(() => {
 const log = createLogger('test', 'silent');
 const path = (): string => join(directory, 'sandboxes.json');
 const file = (): JsonFile => new JsonFile(path(), log);
-const sandbox = (more: Partial<Sandbox> = {}): Sandbox => ({ id: 'shop/web', uid: 'u1', containerId: 'c1', netnsPath: '/run/netns/x', addresses: ['10.0.0.7'], ...more });
+const sandbox = (more: Partial<Sandbox> = {}): Sandbox => ({ id: 'shop/web', uid: 'u1', containerId: 'c1', netnsPath: directory, addresses: ['10.0.0.7'], ...more });
 
 function workload(uid: string, { name = 'web', mesh = 'enabled', annotations = {} }: { name?: string; mesh?: string; annotations?: object } = {}): Workload {
   const value = { apiVersion: 'v1', kind: 'Pod', metadata: { name, namespace: 'shop', uid, annotations: { 'orlop.io/mesh': mesh, ...annotations } }, spec: {}, status: { podIPs: [{ ip: '10.9.9.9' }] } };
@@ -68,6 +68,12 @@ describe('a sandbox', () => {
     expect(sandboxes.of(workload('u1'))).toBeDefined();
     sandboxes.retain([]);
     expect(sandboxes.of(workload('u1'))).toBeUndefined();
+  });
+
+  it('that was torn down without a word does not stand in the way of the pod\'s next one', () => {
+    const sandboxes = new Sandboxes(file());
+    void sandboxes.add(sandbox({ netnsPath: join(directory, 'gone') }));
+    expect(sandboxes.complete(workload('u1')).addresses).toEqual(['10.9.9.9']);
   });
 
   it('that is waited for stays when another agent\'s are read', async () => {
