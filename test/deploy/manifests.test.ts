@@ -146,7 +146,7 @@ describe('the objects', () => {
   it('drop every right that is not named, and write nowhere but where it is mounted', () => {
     const containers = base.flatMap(({ spec }) => spec?.template?.spec.containers ?? []);
     expect(containers.map(({ securityContext: { capabilities, readOnlyRootFilesystem, privileged = false } }) => ({ capabilities, readOnlyRootFilesystem, privileged }))).toEqual([
-      { capabilities: { drop: ['ALL'], add: ['SYS_ADMIN', 'NET_ADMIN', 'NET_RAW', 'SYS_PTRACE', 'BPF', 'PERFMON'] }, readOnlyRootFilesystem: true, privileged: false },
+      { capabilities: { drop: ['ALL'], add: ['SYS_ADMIN', 'NET_ADMIN', 'NET_RAW', 'NET_BIND_SERVICE', 'SYS_PTRACE', 'BPF', 'PERFMON'] }, readOnlyRootFilesystem: true, privileged: false },
       { capabilities: { drop: ['ALL'] }, readOnlyRootFilesystem: true, privileged: false },
     ]);
   });
