@@ -21,7 +21,9 @@ export interface Outcome {
 export type Outcomes = AsyncGenerator<Outcome, void, undefined>;
 
 export async function* applyAll(objects: ClusterObjects, manifests: readonly Manifest[], options: ApplyOptions): Outcomes {
-  for (const manifest of inOrder(manifests)) yield await applyOne(objects, manifest, options);
+  const kinds = Object.values(Object.groupBy(inOrder(manifests), ({ kind }) => kind));
+  // Those of a kind do not refer to each other.
+  for (const ofKind of kinds) yield* await Promise.all((ofKind ?? []).map(async (manifest) => applyOne(objects, manifest, options)));
 }
 
 async function applyOne(objects: ClusterObjects, object: Manifest, options: ApplyOptions): Promise<Outcome> {
@@ -42,11 +44,11 @@ async function applyOne(objects: ClusterObjects, object: Manifest, options: Appl
 
 /** Definitions where they are missing, or ours: those that others have installed, or changed, stay as they are. */
 export async function* applyDefinitions(objects: ClusterObjects, definitions: readonly Manifest[], options: ApplyOptions): Outcomes {
-  for (const definition of definitions) {
+  yield* await Promise.all(definitions.map(async (definition): Promise<Outcome> => {
     const found = await objects.get(definition);
-    if (found === undefined || isOurDefinition(found)) yield* applyAll(objects, [definition], options);
-    else yield { object: definition, action: 'left', changes: [], note: 'is there, and not by orlop install' };
-  }
+    if (found === undefined || isOurDefinition(found)) return applyOne(objects, definition, options);
+    return { object: definition, action: 'left', changes: [], note: 'is there, and not by orlop install' };
+  }));
   objects.forgetKinds();
 }
 

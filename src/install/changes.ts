@@ -13,6 +13,7 @@ export interface Change {
 const VALUE_CHARS_MAX = 60;
 /** What the API server writes by itself. */
 const SERVERS_OWN: readonly string[] = ['managedFields', 'resourceVersion', 'generation', 'uid', 'creationTimestamp'];
+const SERVERS_ANNOTATIONS: readonly string[] = ['deprecated.daemonset.template.generation'];
 
 /** In the order of the fields; `status` is others' business. */
 export function changesOf(before: Manifest, after: Manifest): Change[] {
@@ -20,7 +21,12 @@ export function changesOf(before: Manifest, after: Manifest): Change[] {
 }
 
 function wished({ metadata, ...rest }: Manifest): object {
-  return { ...Object.fromEntries(Object.entries(rest).filter(([key]) => key !== 'status')), metadata: Object.fromEntries(Object.entries(metadata).filter(([key]) => !SERVERS_OWN.includes(key))) };
+  const annotations = without(metadata.annotations ?? {}, SERVERS_ANNOTATIONS);
+  return { ...without(rest, ['status']), metadata: { ...without(metadata, SERVERS_OWN), annotations } };
+}
+
+function without(fields: object, names: readonly string[]): object {
+  return Object.fromEntries(Object.entries(fields).filter(([name]) => !names.includes(name)));
 }
 
 function* compare(before: unknown, after: unknown, path: readonly (string | number)[]): Generator<Change, void, undefined> {

@@ -1,6 +1,7 @@
 /** Objects of a cluster of any kind: looked at, applied on the server's side, removed. */
+import { setTimeout as sleep } from 'node:timers/promises';
 import { ApiError } from '../kube/api-client.ts';
-import type { ApiClient, ApiObject, Query } from '../kube/api-client.ts';
+import type { ApiClient, ApiObject, ApiRequest, Query } from '../kube/api-client.ts';
 import { FIELD_MANAGER, nameOf } from './manifest.ts';
 import type { Manifest } from './manifest.ts';
 
@@ -15,6 +16,9 @@ export interface ApplyOptions {
   /** Take over fields that others have set to something else. */
   readonly force?: boolean;
 }
+
+/** For so long a request is repeated that the server asks to be repeated: a kind whose definition is new is not there at once. */
+const PATIENCE_MS = 30_000;
 
 export class ClusterObjects {
   readonly client: ApiClient;
@@ -35,7 +39,7 @@ export class ClusterObjects {
   /** As it is in the cluster. */
   async get(object: Manifest): Promise<Manifest | undefined> {
     const path = await this.#path(object);
-    return path === undefined ? undefined : unlessMissing(this.client.send(path));
+    return path === undefined ? undefined : unlessMissing(this.#send(path));
   }
 
   /** Server-side apply: fields that `object` names get its values, those that it named before and no longer does go; all others stay. */
@@ -43,7 +47,7 @@ export class ClusterObjects {
     const path = await this.#path(object);
     if (path === undefined) throw new Error(`${nameOf(object)}: the cluster does not know this kind (${object.apiVersion}); install what it belongs to, or leave the object out`);
     const query = { fieldManager: FIELD_MANAGER, force: force || undefined, dryRun: dryRun ? 'All' : undefined };
-    return (await this.client.send(path, { method: 'PATCH', query, body: object, contentType: 'application/apply-patch+yaml' })) as Manifest;
+    return (await this.#send(path, { method: 'PATCH', query, body: object, contentType: 'application/apply-patch+yaml' })) as Manifest;
   }
 
   /** False when it was not there. What it owns goes after it. */
@@ -51,13 +55,13 @@ export class ClusterObjects {
     const path = await this.#path(object);
     if (path === undefined) return false;
     const body = { kind: 'DeleteOptions', apiVersion: 'v1', propagationPolicy: 'Background', ...(uid !== undefined && { preconditions: { uid } }) };
-    return (await unlessMissing(this.client.send(path, { method: 'DELETE', body }))) !== undefined;
+    return (await unlessMissing(this.#send(path, { method: 'DELETE', body }))) !== undefined;
   }
 
   /** Those of a kind that is installed, in all namespaces or in one. */
   async list(apiVersion: string, kind: string, { namespace, ...query }: Query & { readonly namespace?: string } = {}): Promise<Manifest[]> {
     const collection = await this.#collection(apiVersion, kind, namespace);
-    const found = collection === undefined ? undefined : await unlessMissing(this.client.send(collection, { query }));
+    const found = collection === undefined ? undefined : await unlessMissing(this.#send(collection, { query }));
     const { items = [] } = (found ?? {}) as { items?: readonly ApiObject[] };
     return items.map((item) => ({ ...item, apiVersion, kind }) as Manifest);
   }
@@ -70,6 +74,19 @@ export class ClusterObjects {
   /** The kinds may have changed. */
   forgetKinds(): void {
     this.#kinds.clear();
+  }
+
+  async #send(path: string, options: ApiRequest = {}): Promise<ApiObject> {
+    const deadline = performance.now() + PATIENCE_MS;
+    for (;;) {
+      try {
+        return await this.client.send(path, options);
+      } catch (error) {
+        const { retryAfterMs } = error instanceof ApiError ? error : { retryAfterMs: undefined };
+        if (retryAfterMs === undefined || performance.now() + retryAfterMs > deadline) throw error;
+        await sleep(retryAfterMs);
+      }
+    }
   }
 
   async #path({ apiVersion, kind, metadata: { namespace, name } }: Manifest): Promise<string | undefined> {
@@ -87,7 +104,7 @@ export class ClusterObjects {
   async #kindsOf(apiVersion: string): Promise<ReadonlyMap<string, Kind>> {
     const known = this.#kinds.get(apiVersion);
     if (known !== undefined) return known;
-    const found = await unlessMissing(this.client.send(apiVersion.includes('/') ? `/apis/${apiVersion}` : `/api/${apiVersion}`));
+    const found = await unlessMissing(this.#send(apiVersion.includes('/') ? `/apis/${apiVersion}` : `/api/${apiVersion}`));
     const { resources = [] } = (found ?? {}) as { resources?: readonly { name: string; kind: string; namespaced: boolean }[] };
     const kinds = new Map(resources.filter(({ name }) => !name.includes('/')).map(({ name, kind, namespaced }) => [kind, { plural: name, namespaced }]));
     this.#kinds.set(apiVersion, kinds);
