@@ -3,7 +3,7 @@
  * begun; their answers say that the connection closes. For a while new ones are taken too: a client's connection may have been captured just
  * before the release, and other nodes learn of it a little later.
  */
-import type { Clock, Timer } from '../core/clock.ts';
+import type { Clock } from '../core/clock.ts';
 import { HANDED_OVER_IDLE_MS } from '../core/limits.ts';
 import type { Pod } from '../proxy/pod.ts';
 import type { PodSockets } from './pod-sockets.ts';
@@ -22,7 +22,7 @@ export class LeavingPods {
   readonly #pods = new Map<ServedPod, number>();
   /** Told when no pod that leaves has the identity any more. */
   readonly #waiting = new Map<string, () => void>();
-  #poll: Timer | undefined;
+  #isLooking = false;
 
   constructor(clock: Clock) {
     this.#clock = clock;
@@ -35,7 +35,7 @@ export class LeavingPods {
   add(served: ServedPod): void {
     served.pod.leave();
     this.#pods.set(served, this.#clock.nowMs() + ACCEPT_MS);
-    this.#poll ??= this.#clock.after(POLL_MS, () => this.#look());
+    if (!this.#isLooking) this.#lookSoon();
   }
 
   /** Call `go` when no pod that leaves has the identity: at once when there is none. In place of an earlier call for it. */
@@ -60,7 +60,13 @@ export class LeavingPods {
       served.sockets.close();
     }
     this.#tell();
-    this.#poll = this.#pods.size === 0 ? undefined : this.#clock.after(POLL_MS, () => this.#look());
+    this.#isLooking = false;
+    if (this.#pods.size > 0) this.#lookSoon();
+  }
+
+  #lookSoon(): void {
+    this.#isLooking = true;
+    this.#clock.after(POLL_MS, () => this.#look());
   }
 
   #tell(): void {

@@ -6,6 +6,7 @@ import { afterAll, beforeAll, expect, it } from 'vitest';
 import { Cluster } from './cluster/cluster.ts';
 import { deployOrlop, loadOrlop } from './orlop.ts';
 import { Churn } from './traffic/churn.ts';
+import { PATIENT_SERVER } from './traffic/patient-server.ts';
 import { programPod, tell, Traffic } from './traffic/traffic.ts';
 import type { Passed } from './traffic/traffic.ts';
 
@@ -31,7 +32,7 @@ async function churn(mesh: boolean): Promise<Passed> {
   await cluster.apply([
     { apiVersion: 'v1', kind: 'Namespace', metadata: { name: namespace } },
     { apiVersion: 'v1', kind: 'Service', metadata: { name: 'web', namespace }, spec: { selector: { app: 'web' }, ports: [{ name: 'http', port: 80, targetPort: 8080 }] } },
-    ...cluster.nodes.map(({ name }, i) => programPod(`lasting-${i + 1}`, namespace, { argv: ['test/kube/traffic/patient-server.ts', '8080'], nodeName: name, labels: { app: 'web' }, annotations, port: 8080 })),
+    ...cluster.nodes.map(({ name }, i) => programPod(`lasting-${i + 1}`, namespace, { argv: [PATIENT_SERVER, '8080'], nodeName: name, labels: { app: 'web' }, annotations, port: 8080 })),
   ]);
   await cluster.kubectl(['wait', '--for=condition=Ready', 'pod', '-n', namespace, '-l', 'app=web', '--timeout=120s']);
   const traffic = await Traffic.start(cluster, namespace, ['http://web/'], annotations);

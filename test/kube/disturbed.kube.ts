@@ -9,13 +9,14 @@ import { Cluster } from './cluster/cluster.ts';
 import { BUSYBOX_IMAGE } from './cluster/images.ts';
 import type { KubeNode } from './cluster/node.ts';
 import { deployOrlop, loadOrlop, SYSTEM_NAMESPACE } from './orlop.ts';
+import { PATIENT_SERVER } from './traffic/patient-server.ts';
 import { programPod, tell, Traffic } from './traffic/traffic.ts';
 
 const NAMESPACE = 'traffic';
 /** Sixty seconds show nothing that these do not: what is away is noticed within one, and the longest pause between tries is 15. */
 const API_SERVER_AWAY_MS = 20_000;
 const server = (index: number, nodeName: string): object =>
-  programPod(`server-${index}`, NAMESPACE, { argv: ['test/kube/traffic/patient-server.ts', '8080'], nodeName, labels: { app: 'server' }, port: 8080 });
+  programPod(`server-${index}`, NAMESPACE, { argv: [PATIENT_SERVER, '8080'], nodeName, labels: { app: 'server' }, port: 8080 });
 const service = (name: string): object => ({ apiVersion: 'v1', kind: 'Service', metadata: { name, namespace: NAMESPACE }, spec: { selector: { app: 'server' }, ports: [{ name: 'http', port: 80, targetPort: 8080 }] } });
 
 /** Processes of the agent of a node, seen from outside. */
@@ -130,7 +131,7 @@ describe('a mesh that is disturbed', { timeout: 300_000 }, () => {
     expect(without.plugins.length).toBe(original.plugins.length - 1);
     const failed = await disturb('CNI configuration overwritten', async () => {
       await onNode(`cat > ${file}.new <<'END'\n${JSON.stringify(without)}\nEND\nmv ${file}.new ${file}`);
-      await cluster.apply([programPod('meanwhile', NAMESPACE, { argv: ['test/kube/traffic/patient-server.ts', '8080'], nodeName: node.name, port: 8080 })]);
+      await cluster.apply([programPod('meanwhile', NAMESPACE, { argv: [PATIENT_SERVER, '8080'], nodeName: node.name, port: 8080 })]);
       await cluster.until('mended', async () => (await onNode(find)) === file);
       await cluster.until('the pod that started meanwhile is in', async () => (await annotation('meanwhile')).state === 'enrolled');
     });
@@ -180,15 +181,21 @@ describe('a mesh that is disturbed', { timeout: 300_000 }, () => {
     const [node] = cluster.nodes as readonly [KubeNode];
     await cluster.apply([
       { apiVersion: 'v1', kind: 'Namespace', metadata: { name: 'ambient', labels: { 'istio.io/dataplane-mode': 'ambient' } } },
-      programPod('web', 'ambient', { argv: ['test/kube/traffic/patient-server.ts', '8080'], nodeName: node.name, port: 8080 }),
+      programPod('web', 'ambient', { argv: [PATIENT_SERVER, '8080'], nodeName: node.name, port: 8080 }),
     ]);
     await cluster.until('told', async () => (await cluster.kubectl(['get', 'pod', 'web', '-n', 'ambient', '-o', 'jsonpath={.metadata.annotations.orlop\\.io/status}'])).includes('istio.io/dataplane-mode: ambient'));
   });
 
-  it('what pods were told is taken back when they leave', async () => {
-    await cluster.kubectl(['annotate', 'namespace', NAMESPACE, 'orlop.io/mesh-']);
+  it('nothing fails when pods leave and join again while they run, and what they were told is taken back', async () => {
+    const failed = await disturb('all pods leave the mesh and join it again', async () => {
+      await cluster.kubectl(['annotate', 'namespace', NAMESPACE, 'orlop.io/mesh-']);
+      await traffic.untilFlowing();
+      await cluster.kubectl(['annotate', 'namespace', NAMESPACE, 'orlop.io/mesh=enabled']);
+      await traffic.untilFlowing();
+      await cluster.kubectl(['annotate', 'namespace', NAMESPACE, 'orlop.io/mesh-']);
+    });
+    expect(failed).toBe(0);
     for (const pod of ['server-1', 'client-2', 'host']) await cluster.until(`${pod} told nothing`, async () => (await annotation(pod)).state === undefined);
     await cluster.until('it is told why', async () => (await eventsOf('server-1')).includes('Released: No longer in the mesh: neither it nor namespace traffic has orlop.io/mesh: enabled'));
-    await traffic.untilFlowing();
   });
 });

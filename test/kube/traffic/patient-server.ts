@@ -8,8 +8,10 @@ import { createServer } from 'node:http';
 import { hostname } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
 
+/** Where it is, for pods that have this checkout. */
+export const PATIENT_SERVER = 'test/kube/traffic/patient-server.ts';
 /** Long enough for endpoints to be withdrawn on a machine that is busy. */
-export const LEAVING_MS = 4_000;
+const LEAVING_MS = 4_000;
 
 async function leave(server: ReturnType<typeof createServer>): Promise<void> {
   await sleep(LEAVING_MS);
