@@ -19,7 +19,7 @@ export interface Condition {
 /** What is named is not there, or selects nobody. */
 const REFERENCES: ReadonlySet<string> = new Set(['IST0101', 'IST0127', 'KIA0202', 'ORLOP015', 'ORLOP024']);
 /** Parts that have no effect here. */
-const NOT_HONORED: ReadonlySet<string> = new Set(['ORLOP010', 'ORLOP011', 'ORLOP012', 'ORLOP014', 'ORLOP017', 'ORLOP025']);
+const NOT_HONORED: ReadonlySet<string> = new Set(['ORLOP010', 'ORLOP011', 'ORLOP012', 'ORLOP014', 'ORLOP017', 'ORLOP025', 'ORLOP026']);
 const KIND_NOT_HONORED = 'ORLOP011';
 /** Another object has what this one claims; the message names it. */
 const CONFLICTS: ReadonlySet<string> = new Set(['IST0109', 'KIA0501']);

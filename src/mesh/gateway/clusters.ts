@@ -30,8 +30,11 @@ export function clustersFor(keys: ReadonlySet<string>, namespace: string, creden
       const backendTls = service.kubernetes ? policyFor(service, portNameOf(service, port, snapshot), snapshot) : undefined;
       const tls = backendTls === undefined ? undefined : readPolicy(backendTls, credential).tls;
       for (const cluster of clustersOf(service, port, policy, snapshot)) {
+        if (!keys.has(cluster.key) || clusters.has(cluster.key)) continue;
+        // Clients of a headless Service choose a pod themselves; those of a gateway cannot.
+        const discovery = service.headless ? 'static' : cluster.discovery;
         // What a DestinationRule says of TLS is before a BackendTLSPolicy, as in Istio.
-        if (keys.has(cluster.key) && !clusters.has(cluster.key)) clusters.set(cluster.key, { ...cluster, tls: cluster.tls === undefined ? tls : fromSecret(cluster.tls, namespace) });
+        clusters.set(cluster.key, { ...cluster, discovery, tls: cluster.tls === undefined ? tls : fromSecret(cluster.tls, namespace) });
       }
     }
   }

@@ -58,6 +58,14 @@ describe('a gateway', () => {
   });
 });
 
+describe('backends of a gateway', () => {
+  it('that are headless are balanced over, as there is no pod that the client has chosen', () => {
+    const headless = '---\napiVersion: v1\nkind: Service\nmetadata: {name: pods, namespace: shop}\nspec: {clusterIP: None, selector: {app: cart}, ports: [{name: http, port: 80, targetPort: 9080}]}\n';
+    const { clusters } = compiled(gateway(HTTP) + headless + route('r', 'rules: [{backendRefs: [{name: pods, port: 80}]}]')).table;
+    expect(clusters.get('outbound|80||pods.shop.svc.cluster.local')).toMatchObject({ discovery: 'static', endpoints: [{ port: 9080, workload: 'shop/cart-v1' }] });
+  });
+});
+
 describe('hosts of a port', () => {
   it('are what listener and route have in common', () => {
     const table = compiled(gateway('{name: http, port: 80, protocol: HTTP, hostname: "*.example.com"}') + route('r', `hostnames: [a.example.com, b.other.org], rules: [{backendRefs: [${to('cart')}]}]`));
