@@ -38,6 +38,8 @@ export function resolveBackend(ref: BackendReference, route: Pick<GatewayRoute, 
   if (!permitted) return invalid('RefNotPermitted', `no ReferenceGrant in ${namespace} lets a ${route.kind} of ${route.namespace} name Service ${name}`);
   const service = servicesByName(snapshot).get(`${namespace}/${name}`);
   if (service === undefined) return invalid('BackendNotFound', `there is no Service ${namespace}/${name}`);
+  // It may stand for a Service of another namespace, past any ReferenceGrant (CVE-2021-25740).
+  if (service.discovery === 'dns') return invalid('InvalidKind', `Service ${namespace}/${name} is an ExternalName, which no route may lead to`);
   const found = service.ports.find((one) => one.port === port);
   if (found === undefined) return invalid(hasDatagrams(snapshot, namespace, name, port) ? 'UnsupportedProtocol' : 'BackendNotFound', `Service ${namespace}/${name} has no TCP port ${port ?? '(none is named)'}`);
   return { fault: undefined, cluster: clusterName(found.port, '', service.host), service, port: found };

@@ -7,7 +7,8 @@ import { istio } from '../compile/istio.ts';
 import { application, errors, request, routeOf, shares, snapshotOf, tableOf } from '../world.ts';
 import { gatewayApi } from './world.ts';
 
-const APP = `${application('shop', ['cart', 'cart-v2', 'web'])}---${application('other', ['client'])}`;
+const EXTERNAL = '---\napiVersion: v1\nkind: Service\nmetadata: {name: elsewhere, namespace: shop}\nspec: {type: ExternalName, externalName: client.other.svc.cluster.local, ports: [{name: http, port: 80}]}\n';
+const APP = `${application('shop', ['cart', 'cart-v2', 'web'])}---${application('other', ['client'])}${EXTERNAL}`;
 const key = (service: string, port = 9080): string => `outbound|${port}||${service}.shop.svc.cluster.local`;
 const PARENT = 'parentRefs: [{group: "", kind: Service, name: cart}]';
 
@@ -106,6 +107,7 @@ describe('a backend that cannot be used', () => {
     ['does not exist', `{name: nobody, port: 9080}`, 'there is no Service shop/nobody'],
     ['has no such port', `{name: cart, port: 1}`, 'Service shop/cart has no TCP port 1'],
     ['is no Service', `{group: example.com, kind: Bucket, name: cart}`, 'backends of kind Bucket.example.com are not honoured; name a Service'],
+    ['stands for another name', '{name: elsewhere, port: 80}', 'Service shop/elsewhere is an ExternalName, which no route may lead to'],
     ['is of a namespace that does not let it be named', `{name: client, namespace: other, port: 9080}`, 'no ReferenceGrant in other lets a HTTPRoute of shop name Service client'],
   ])('because it %s has its share answered 500', (_, backend, reason) => {
     const of = table(gatewayApi('HTTPRoute', 'half', `{${PARENT}, rules: [{backendRefs: [${backend}, ${to('cart')}]}]}`));
