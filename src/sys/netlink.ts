@@ -82,7 +82,7 @@ export interface Route {
 export function markRules(family: Family): MarkRule[] {
   return dump(RTM_GETRULE, family).flatMap((message) => {
     const attributes = attributesOf(message.subarray(RTMSG_BYTES));
-    const read = (attribute: number): number | undefined => attributes.get(attribute)?.readUInt32LE(0);
+    const read = (type: number): number | undefined => attributes.get(type)?.readUInt32LE(0);
     const mark = read(FRA_FWMARK);
     if (mark === undefined) return [];
     return [{ preference: read(FRA_PRIORITY) ?? 0, mark, mask: read(FRA_FWMASK) ?? 0xffff_ffff, table: read(FRA_TABLE) ?? message[4] ?? 0 }];

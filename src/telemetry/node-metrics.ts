@@ -80,8 +80,8 @@ export class NodeMetrics {
     this.#podsRepaired.inc();
   }
 
-  cniAnswered(outcome: 'enrolled' | 'not_enrolled' | 'failed'): void {
-    this.#cniAnswers.inc({ outcome });
+  cniAnswered(answer: 'enrolled' | 'not_enrolled' | 'failed'): void {
+    this.#cniAnswers.inc({ outcome: answer });
   }
 
   cniRepaired(): void {

@@ -39,9 +39,7 @@ export class Predecessor {
     this.#socket = socket;
     this.#channel = channel;
     this.#inbox = inbox;
-    void inbox.closed.then(() => {
-      this.#isServing = false;
-    });
+    void this.#untilGone();
   }
 
   /**
@@ -66,6 +64,11 @@ export class Predecessor {
       if (!isTold) log.info({ instance: answer.instance }, 'another agent is taking over this node; waiting for it to serve');
       await sleep(BUSY_RETRY_MS);
     }
+  }
+
+  async #untilGone(): Promise<void> {
+    await this.gone;
+    this.#isServing = false;
   }
 
   /** It accepts connections, and relies on the capture being as it made it. */

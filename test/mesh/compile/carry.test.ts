@@ -60,7 +60,7 @@ const pods = fc.array(fc.record({ version: fc.constantFrom('v1', 'v2'), node: fc
 const members = fc.array(fc.uniqueArray(fc.record({ pod: fc.nat(5), ready: fc.boolean() }), { selector: (one) => one.pod, maxLength: 4 }), { minLength: 3, maxLength: 3 });
 const services = fc.array(fc.record({ headless: fc.constantFrom(false, false, true), protocol: fc.constantFrom('http', 'http', 'tcp') }), { minLength: 1, maxLength: 3 });
 const some = fc.subarray([...rules]);
-const first: fc.Arbitrary<World> = fc.record({ pods, members, services, rules: some });
+const start: fc.Arbitrary<World> = fc.record({ pods, members, services, rules: some });
 /** One thing at a time: mostly pods and endpoints, as in a cluster. */
 const next: fc.Arbitrary<Partial<World>> = fc.oneof(
   { weight: 2, arbitrary: fc.record({ pods }) },
@@ -83,8 +83,8 @@ function seen(snapshot: Snapshot): unknown {
 describe('a snapshot that follows another', () => {
   it('compiles to the tables that it compiles to by itself', () => {
     fc.assert(
-      fc.property(first, fc.array(next, { minLength: 1, maxLength: 8 }), (start, changes) => {
-        let world = start;
+      fc.property(start, fc.array(next, { minLength: 1, maxLength: 8 }), (before, changes) => {
+        let world = before;
         let meant: Snapshot = { ...buildSnapshot(sourcesOf(world)), problems: [] };
         let held = structuredClone(meant);
         seen(held);
