@@ -38,11 +38,11 @@ export function keepConfigMap(object: ApiObject): ApiObject {
 export function keepEndpointSlice(object: ApiObject): ApiObject {
   const { name, namespace, labels } = record(object['metadata']);
   const endpoints = list(object['endpoints']).map(({ addresses, conditions, targetRef }) => {
-    const { ready } = record(conditions);
+    const { ready, serving, terminating } = record(conditions);
     const { kind, name: target, namespace: targetNamespace } = record(targetRef);
     return {
       addresses,
-      ...(ready === undefined ? {} : { conditions: { ready } }),
+      ...(ready === undefined ? {} : { conditions: terminating === true ? { ready, serving, terminating } : { ready } }),
       ...(kind === undefined ? {} : { targetRef: { kind: share(kind), name: share(target), namespace: share(targetNamespace) } }),
     };
   });

@@ -99,7 +99,7 @@ export function readService(origin: Origin, object: Json, slices: readonly Json[
     ports: list(spec['ports']).map(readServicePort),
     selector,
     exportTo: exportTo === undefined ? ['*'] : exportTo.split(',').map((part) => part.trim()),
-    endpoints: slices.length === 0 ? undefined : slices.flatMap(readSlice),
+    endpoints: slices.length === 0 ? undefined : endpointsOf(slices),
   };
 }
 
@@ -115,14 +115,29 @@ function readServicePort(port: Json): ServicePort {
   };
 }
 
-function readSlice(slice: Json): SliceEndpoint[] {
+interface ReadEndpoint {
+  readonly endpoint: SliceEndpoint;
+  /** It ends, and still answers. */
+  readonly isLeaving: boolean;
+}
+
+/** Where no endpoint is ready, those that end and still answer serve to the last, as kube-proxy has it (KEP-1669). */
+function endpointsOf(slices: readonly Json[]): SliceEndpoint[] {
+  const read = slices.flatMap(readSlice);
+  const isAnyReady = read.some(({ endpoint }) => endpoint.ready);
+  return read.map(({ endpoint, isLeaving }) => (isLeaving && !isAnyReady ? { ...endpoint, ready: true } : endpoint));
+}
+
+function readSlice(slice: Json): ReadEndpoint[] {
   const ports = Object.fromEntries(list(slice['ports']).map((port) => [text(port['name']), Number(port['port'])]));
   return list(slice['endpoints']).flatMap((endpoint) => {
-    const conditions = record(endpoint['conditions']);
+    const { ready, serving, terminating } = record(endpoint['conditions']);
     const target = record(endpoint['targetRef']);
     const namespace = text(target['namespace']) || text(record(slice['metadata'])['namespace']) || 'default';
     const workload = target['kind'] === 'Pod' ? `${namespace}/${text(target['name'])}` : undefined;
     // An unset `ready` is to be read as true (discovery.k8s.io/v1 EndpointConditions).
-    return strings(endpoint['addresses']).filter((address) => ipaddr.isValid(address)).map((address) => ({ address, ready: conditions['ready'] !== false, workload, ports }));
+    return strings(endpoint['addresses'])
+      .filter((address) => ipaddr.isValid(address))
+      .map((address) => ({ endpoint: { address, ready: ready !== false, workload, ports }, isLeaving: serving === true && terminating === true }));
   });
 }

@@ -57,4 +57,13 @@ describe('where a Service leads', () => {
     expect(addresses(app + slice(endpoints) + slice('[{addresses: [10.0.0.4]}]', 'cart-2'))).toHaveLength(3);
     expect(addresses(app + slice('[]'))).toEqual([]);
   });
+
+  it('to those that end and still answer only while none is ready', () => {
+    const leaving = '{addresses: [10.0.0.1], conditions: {ready: false, serving: true, terminating: true}}';
+    const ended = '{addresses: [10.0.0.2], conditions: {ready: false, serving: false, terminating: true}}';
+    const starting = '{addresses: [10.0.0.3], conditions: {ready: false, serving: false, terminating: false}}';
+    const ready = '{addresses: [10.0.0.4], conditions: {ready: true, serving: true, terminating: false}}';
+    expect(addresses(app + slice(`[${leaving}, ${ended}, ${starting}]`))).toEqual([['10.0.0.1', 8080, undefined]]);
+    expect(addresses(app + slice(`[${leaving}, ${ended}]`) + slice(`[${ready}]`, 'cart-2'))).toEqual([['10.0.0.4', 8080, undefined]]);
+  });
 });
