@@ -12,6 +12,7 @@ import { closeListeners, openListeners } from '../redirect/listeners.ts';
 import type { Inherited } from '../redirect/listeners.ts';
 import type { OriginalDst, PodListeners, Redirector } from '../redirect/redirector.ts';
 import { Netns } from '../sys/netns.ts';
+import { baggageOf } from './baggage.ts';
 import type { Certificates } from './certificates.ts';
 import type { Sandbox } from './cni-server.ts';
 import { openConnections } from './open-connections.ts';
@@ -194,9 +195,11 @@ export class Enrolment {
    */
   async admit(sandbox: Sandbox, signal: AbortSignal): Promise<void> {
     const { id } = sandbox;
-    // Another sandbox of the same pod has no process any more.
-    this.#leave(id);
-    this.#namespaces?.release(id);
+    if (this.#mode === 'following') {
+      // Another sandbox of the same pod has no process any more.
+      this.#leave(id);
+      this.#namespaces?.release(id);
+    }
     this.#ending.delete(id);
     const served = this.#starts?.sandboxes.add(sandbox);
     if (this.#snapshot !== undefined) this.apply(this.#snapshot);
@@ -402,15 +405,4 @@ function identityOf({ namespace, serviceAccount }: Workload, snapshot: Snapshot 
 function keyOf({ uid, netnsPath, addresses, annotations }: Workload, identity: string): string {
   // The runtime and the API server list the addresses in different orders.
   return JSON.stringify([uid, netnsPath, [...addresses].sort(), identity, parseExclusions(annotations).exclusions]);
-}
-
-/** What servers of tunnels learn of a client besides its identity; the keys are ztunnel's. */
-function baggageOf({ namespace, workloadName, name, canonicalName, canonicalRevision }: Workload): string {
-  const entries = [
-    ['k8s.namespace.name', namespace],
-    [workloadName === name ? 'k8s.pod.name' : 'k8s.deployment.name', workloadName],
-    ['service.name', canonicalName],
-    ['service.version', canonicalRevision],
-  ];
-  return entries.map(([key, value = '']) => `${key}=${encodeURIComponent(value)}`).join(',');
 }
