@@ -1,9 +1,12 @@
 /** `orlop redirect check` and `clean`, as an operator uses them on a pod that some agent has captured. */
 import { spawnSync } from 'node:child_process';
+import { mkdirSync, mkdtempSync, rmSync, symlinkSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { openRedirector } from '../../src/redirect/detect.ts';
+import { captureLeftovers } from '../../src/redirect/leftovers.ts';
 import { App, greet } from '../spec/apps.ts';
 import { ForwardingAgent } from '../spec/forwarding-agent.ts';
 import { Cluster } from './cluster.ts';
@@ -62,6 +65,24 @@ describe.each(['iptables', 'ebpf'] as const)('by hand, captured by %s', (kind) =
     agent.crash();
     expect(orlop('clean', '--node', node)).toEqual({ code: 0, out: kind === 'ebpf' ? `the BPF programs of ${node} are gone\n` : `${node} has no BPF programs here\n`, err: '' });
     orlop('clean', client.netnsPath);
+  });
+
+  test('what an agent has left is found without knowing what it did, and removed', async () => {
+    agent.crash();
+    // One process, in the pod.
+    const proc = mkdtempSync(join(tmpdir(), 'orlop-proc-'));
+    mkdirSync(join(proc, '1/ns'), { recursive: true });
+    symlinkSync(client.netnsPath, join(proc, '1/ns/net'));
+    try {
+      const found = captureLeftovers(node, { remove: false, proc });
+      expect(found.some((what) => what.startsWith(kind === 'ebpf' ? 'BPF programs in ' : 'iptables-')), found.join('; ')).toBe(true);
+      expect(found.some((what) => what.startsWith('routing rule '))).toBe(true);
+      expect(captureLeftovers(node, { remove: true, proc })).toEqual(found);
+      expect(captureLeftovers(node, { remove: false, proc })).toEqual([]);
+    } finally {
+      rmSync(proc, { recursive: true });
+    }
+    expect(await greet(client, server.ipv4, 8080)).toBe(`${server.name} sees ${client.ipv4}`);
   });
 });
 
