@@ -5,21 +5,28 @@
  */
 import type { Clock } from '../core/clock.ts';
 import { HANDED_OVER_IDLE_MS } from '../core/limits.ts';
-import type { Pod } from '../proxy/pod.ts';
-import type { PodSockets } from './pod-sockets.ts';
 
-export interface ServedPod {
-  readonly pod: Pod;
-  readonly sockets: PodSockets;
+/** What is done with a pod (proxy/pod.ts) at its end. */
+export interface Leaver {
+  readonly identity: string;
+  readonly openConnections: number;
+  leave(): void;
+  drain(idleMs: number): void;
+  close(): void;
+}
+
+export interface ServedPod<P extends Leaver> {
+  readonly pod: P;
+  readonly sockets: { close(): void };
 }
 
 const ACCEPT_MS = 5_000;
 const POLL_MS = 500;
 
-export class LeavingPods {
+export class LeavingPods<P extends Leaver> {
   readonly #clock: Clock;
   /** With the time until which they accept. */
-  readonly #pods = new Map<ServedPod, number>();
+  readonly #pods = new Map<ServedPod<P>, number>();
   /** Told when no pod that leaves has the identity any more. */
   readonly #waiting = new Map<string, () => void>();
   #isLooking = false;
@@ -28,11 +35,11 @@ export class LeavingPods {
     this.#clock = clock;
   }
 
-  get pods(): Pod[] {
+  get pods(): P[] {
     return [...this.#pods.keys()].map(({ pod }) => pod);
   }
 
-  add(served: ServedPod): void {
+  add(served: ServedPod<P>): void {
     served.pod.leave();
     this.#pods.set(served, this.#clock.nowMs() + ACCEPT_MS);
     if (!this.#isLooking) this.#lookSoon();

@@ -50,7 +50,7 @@ const DRAIN_POLL_MS = 50;
 /** How often connections that were kept at a hand-over are looked at for those that have become idle. */
 const IDLE_POLL_MS = 1_000;
 
-interface Held extends ServedPod {
+interface Held extends ServedPod<Pod> {
   /** What the pod was enrolled with, but for its listeners. */
   readonly facts: string;
 }
@@ -59,7 +59,7 @@ class DataPlaneWorker {
   readonly #settings: WorkerSettings;
   readonly #log;
   readonly #pods = new Map<string, Held>();
-  readonly #leaving = new LeavingPods(systemClock);
+  readonly #leaving = new LeavingPods<Pod>(systemClock);
   readonly #workloads = new Map<string, Pod>();
   readonly #lookups = new Map<string, OriginalDstLookup>();
   readonly #identities = new Identities();
