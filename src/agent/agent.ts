@@ -357,6 +357,7 @@ export class Agent {
         await this.#workers.handOver();
         this.#enrolment.letGo();
         this.#gateways.letGo();
+        this.#certificates.letGo();
         this.#cni?.handOver();
         this.#log.info('handed over; what is open here is finished');
       },

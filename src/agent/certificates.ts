@@ -77,6 +77,11 @@ export class Certificates {
     await this.#socket.listen();
   }
 
+  /** Another agent answers there: streams that are open go on. */
+  letGo(): void {
+    this.#socket.letGo();
+  }
+
   /** From now on, and before the first pod joins, these are told of every certificate. */
   tell(workers: CertificateHolders): void {
     this.#workers = workers;

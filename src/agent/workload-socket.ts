@@ -32,6 +32,7 @@ export class WorkloadSocket {
     this.#options = options;
     this.#notices = new Notices(options.clock);
     this.#listener = createServer((connection) => this.#accept(connection));
+    this.#listener.on('error', (error) => options.log.error({ reason: error.message }, 'the workload socket could not accept a connection'));
   }
 
   /** Listen, in the place of an agent that did before. */
@@ -40,7 +41,6 @@ export class WorkloadSocket {
     mkdirSync(directory, { recursive: true });
     chmodSync(directory, 0o755);
     this.#takeAway = await listenAt(this.#listener, this.path, 0o666);
-    this.#listener.on('error', (error) => this.#options.log.error({ reason: error.message }, 'the workload socket could not accept a connection'));
   }
 
   /** From now on processes of this pod are served. */
@@ -55,10 +55,15 @@ export class WorkloadSocket {
     void this.#servers?.then((servers) => servers.release(id));
   }
 
-  /** End what is open. The socket goes, unless the next agent's has its place by now. */
-  close(): void {
+  /** Take no more callers; streams that are open go on. The socket goes, unless the next agent's has its place by now. */
+  letGo(): void {
     this.#takeAway();
     if (this.#listener.listening) this.#listener.close();
+  }
+
+  /** End what is open. */
+  close(): void {
+    this.letGo();
     this.#closed = true;
     void this.#servers?.then((servers) => servers.close());
   }

@@ -97,7 +97,7 @@ describe('an upgrade of the agents', { timeout: 300_000 }, () => {
     const urls = clients.flatMap((i) => [`http://web-${i}:8080/`, `http://web-${i}:8080/`, `http://web-${i}:8080/?drip=3000`]);
     const sessions = clients.flatMap((i) => ['--session', `tcp-${i}:9000`]);
     const loads = clients.map(async (i) => JSON.parse(await inClient(i, ['/checkout/test/lab/steady-load.ts', FLAG, '6', ...urls, ...sessions])) as LoadReport);
-    await sleep(2_000);
+    await cluster.until('the load has begun', async () => (await Promise.all(clients.map(async (i) => inClient(i, ['-p', `require('fs').existsSync('${FLAG}.begun')`])))).every((text) => text.trim() === 'true'), 60_000);
     await meanwhile();
     await sleep(2_000);
     await Promise.all(clients.map(async (i) => inClient(i, ['-e', `require('fs').rmSync('${FLAG}')`])));

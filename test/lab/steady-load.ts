@@ -1,11 +1,11 @@
 /**
  * Requests for as long as a file exists, and every one that failed. In a pod:
  *   node test/lab/steady-load.ts FILE CONCURRENCY URL... [--tunnel SOCKET ADDRESS] [--session HOST:PORT]...
- * Half of the requests come on connections of their own, half on those that are kept. With --session one TCP connection to a server that
+ * FILE.begun appears when the first have succeeded. Half of the requests come on connections of their own, half on those that are kept. With --session one TCP connection to a server that
  * sends everything back stays open all the time, and something passes on it again and again. With --tunnel a foreign client besides opens
  * a tunnel of its own to ADDRESS with a certificate just fetched from the workload socket, again and again, while FILE.tunnels exists.
  */
-import { existsSync } from 'node:fs';
+import { existsSync, writeFileSync } from 'node:fs';
 import { once } from 'node:events';
 import { Agent, request as httpRequest } from 'node:http';
 import { connect } from 'node:net';
@@ -43,11 +43,18 @@ const roots = new Set<string>();
 let requests = 0;
 let tunnels = 0;
 let exchanges = 0;
+let isBegun = false;
 let slowestMs = 0;
 
 function failed(what: string, why: unknown): void {
   const reason = why instanceof Error ? ((why as NodeJS.ErrnoException).code ?? why.message) : String(why);
   if (failures.length < FAILURES_MAX) failures.push(`${new Date().toISOString()} ${what}: ${reason}`);
+}
+
+/** Whoever watches is told when everything has worked once. */
+function begun(): void {
+  if (!isBegun && Object.keys(statuses).length > 0 && (session.length === 0 || exchanges > 0)) writeFileSync(`${file}.begun`, '');
+  isBegun ||= existsSync(`${file}.begun`);
 }
 
 async function ask(url: string, agent: Agent): Promise<void> {
@@ -60,6 +67,7 @@ async function ask(url: string, agent: Agent): Promise<void> {
     sent.setTimeout(REQUEST_TIMEOUT_MS, () => sent.destroy(new Error('no answer in time'))).on('error', reject).end();
   });
   statuses[status] = (statuses[status] ?? 0) + 1;
+  begun();
   if (!url.includes('drip=')) slowestMs = Math.max(slowestMs, performance.now() - startedMs);
   if (status !== 200) failed(url, `${status} ${body.trim()}`);
 }
@@ -109,7 +117,10 @@ async function sessionWorker(place: string): Promise<void> {
     socket.write(`${turn}\n`);
     const endMs = performance.now() + REQUEST_TIMEOUT_MS;
     while (received !== `${turn}\n` && performance.now() < endMs && !socket.destroyed) await sleep(1);
-    if (received === `${turn}\n`) exchanges += 1;
+    if (received === `${turn}\n`) {
+      exchanges += 1;
+      begun();
+    }
     else if (!socket.destroyed) failed(`session with ${place}`, `${turn} came back as ${received}`);
     await sleep(SESSION_PAUSE_MS);
   }

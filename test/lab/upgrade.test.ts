@@ -20,7 +20,7 @@ function tcpEcho(name: string, node: string): string {
 }
 
 for (const redirect of ['ebpf', 'iptables'] as const) {
-  describe(`an upgrade of agents that capture by ${redirect}`, { timeout: 120_000 }, () => {
+  describe(`an upgrade of agents that capture by ${redirect}`, { timeout: 300_000 }, () => {
     const nodes = [`up${redirect}1`, `up${redirect}2`] as const;
     let directory: string;
     let lab: Lab;
@@ -50,11 +50,12 @@ for (const redirect of ['ebpf', 'iptables'] as const) {
       const urls = ['near', 'far'].flatMap((name) => [`http://${name}:8080/`, `http://${name}:8080/`, `http://${name}:8080/?drip=2500`]);
       const load = lab.exec('client', ['node', joinPath(CHECKOUT, 'test/lab/steady-load.ts'), flag, '8', ...urls, '--session', 'near-tcp:9000', '--session', 'far-tcp:9000']);
       try {
-        await sleep(1_000);
+        await expect.poll(() => existsSync(`${flag}.begun`), { timeout: 60_000 }).toBe(true);
         await meanwhile();
         await sleep(1_000);
       } finally {
         rmSync(flag);
+        rmSync(`${flag}.begun`, { force: true });
       }
       const { code, stdout, stderr } = await load;
       expect(code, stderr).toBe(0);

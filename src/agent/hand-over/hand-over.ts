@@ -178,8 +178,12 @@ export class HandOver {
     this.#isAsked = false;
     if (this.#isOver) return;
     this.#options.log.warn({ instance, stage }, 'the next agent is gone; this one serves on');
-    if (stage === 'let go') this.#takeAway = await listenAt(this.#server, this.#options.path, 0o600);
-    if (stage === 'held' || stage === 'let go') await this.#options.takeBack(stage);
+    try {
+      if (stage === 'held' || stage === 'let go') await this.#options.takeBack(stage);
+      if (stage === 'let go') this.#takeAway = await listenAt(this.#server, this.#options.path, 0o600);
+    } catch (error) {
+      this.#options.log.error({ reason: error instanceof Error ? error.message : String(error) }, 'not everything could be taken back');
+    }
     this.#next = undefined;
     this.#stage = 'serving';
     this.#settle();
