@@ -41,7 +41,7 @@ export type WriteOutcome = 'written' | 'conflict' | 'failed';
 
 /** Who wrote it, in metadata.managedFields. */
 const FIELD_MANAGER = 'orlop-control';
-/** An object is not written again sooner, and ever later when it has to be written again and again: somebody else may be writing the opposite. */
+/** An object is not written again sooner, and ever later when the same has to be written again and again: somebody else may be writing the opposite. */
 const OBJECT_BACKOFF = { firstMs: 100, mostMs: 60_000 };
 /** After so long without a write, an object is written at once again. */
 const QUIET_MS = 120_000;
@@ -156,7 +156,9 @@ export class StatusWriter {
     this.#pending = new Map(wishes().map((wish) => {
       const before = known.get(keyOf(wish));
       if (before !== undefined && isDeepStrictEqual(before.wish.says, wish.says)) return [keyOf(wish), before];
-      return [keyOf(wish), { backoff: new Backoff(OBJECT_BACKOFF, random), notBeforeMs: -Infinity, writtenMs: -Infinity, failure: undefined, ...before, wish, isDue: true }];
+      // Another wish is nobody's objection to the one before: it waits no longer than any second write does.
+      const writtenMs = before?.writtenMs ?? -Infinity;
+      return [keyOf(wish), { backoff: new Backoff(OBJECT_BACKOFF, random), notBeforeMs: writtenMs + OBJECT_BACKOFF.firstMs, writtenMs, failure: undefined, wish, isDue: true }];
     }));
     const tookMs = clock.nowMs() - sinceMs;
     this.#lookAfterMs = clock.nowMs() + Math.max(LOOK_EVERY_MS, tookMs * REST_PER_LOOK);

@@ -102,6 +102,18 @@ describe('the status of objects', () => {
     expect(writer.counts.written + writer.counts.conflict).toBeLessThan(12);
   });
 
+  it('follows wishes that change again and again as fast as the first time', async () => {
+    put('a');
+    const writer = await start();
+    for (let i = 0; i < 9; i += 1) {
+      const word = `right ${i}`;
+      wanted = { a: word };
+      writer.changed();
+      // The ninth would otherwise have to wait 13 to 26 seconds.
+      await expect.poll(() => statusOf('a'), { timeout: 5_000 }).toEqual({ word });
+    }
+  });
+
   it('takes a conflict for what it is: it is made anew for the object as it is now', async () => {
     put('a');
     wanted = { a: 'right' };
