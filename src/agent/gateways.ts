@@ -5,7 +5,8 @@
 import { networkInterfaces } from 'node:os';
 import { LISTEN_BACKLOG } from '../core/limits.ts';
 import type { Logger } from '../core/log.ts';
-import { compileGateway, gatewaysOf } from '../mesh/gateway/compile.ts';
+import { gatewaysOf } from '../mesh/gateway/compile.ts';
+import { KeptTables } from '../mesh/gateway/kept-tables.ts';
 import { isPlacedOn, nodePorts, placementOf } from '../mesh/gateway/placement.ts';
 import { sourcesOf } from '../mesh/gateway/sources.ts';
 import type { Source } from '../mesh/gateway/sources.ts';
@@ -61,6 +62,7 @@ interface Wanted {
 export class Gateways {
   readonly #options: GatewaysOptions;
   readonly #members = new Map<string, Member>();
+  readonly #tables = new KeptTables();
   /** What keeps ports from being opened, by gateway and port. */
   readonly #failures = new Map<string, string>();
   #mode: 'following' | 'held' | 'gone';
@@ -139,7 +141,7 @@ export class Gateways {
       const placement = placementOf(id, snapshot, standalone);
       if (!isPlacedOn(placement, snapshot.nodeLabels[node])) continue;
       try {
-        const table = compileGateway(snapshot, id);
+        const table = this.#tables.of(snapshot, id);
         if (table === undefined) continue;
         const workload = `${id.namespace}/${table.serviceAccount}`;
         wanted.set(workload, { id, workload, table, ports: nodePorts(placement, id.namespace, table.serviceAccount, table.ports.keys(), snapshot) });

@@ -11,7 +11,8 @@ import type { Logger } from '../core/log.ts';
 import { ApiError } from '../kube/api-client.ts';
 import type { ApiClient } from '../kube/api-client.ts';
 import { dataOf, readSecretFiles } from '../kube/secret-files.ts';
-import { compileGateway, gatewaysOf } from '../mesh/gateway/compile.ts';
+import { gatewaysOf } from '../mesh/gateway/compile.ts';
+import { KeptTables } from '../mesh/gateway/kept-tables.ts';
 import { isPlacedOn, placementOf } from '../mesh/gateway/placement.ts';
 import type { Placement } from '../mesh/gateway/placement.ts';
 import { isObject, sourcesOf } from '../mesh/gateway/sources.ts';
@@ -50,6 +51,7 @@ interface Entry {
 export class GatewayCredentials implements CredentialBook {
   readonly #options: GatewayCredentialsOptions;
   readonly #entries = new Map<string, Entry>();
+  readonly #tables = new KeptTables();
   readonly #followers = new Set<() => void>();
   #gateways: readonly Placed[] = [];
   #nodeLabels: Snapshot['nodeLabels'] = {};
@@ -99,7 +101,7 @@ export class GatewayCredentials implements CredentialBook {
 
   #placed(id: GatewayId, snapshot: Snapshot, refs: Map<string, ObjectRef>): Placed {
     const placement = placementOf(id, snapshot, this.#options.standalone);
-    const table = compileGateway(snapshot, id);
+    const table = this.#tables.of(snapshot, id);
     const sources = new Set<string>();
     for (const [key, source] of table === undefined ? [] : sourcesOf(table)) {
       if (!isObject(source)) continue;
