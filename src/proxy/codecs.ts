@@ -17,10 +17,11 @@ export function codecsOver(dataplane: DataPlane): Codecs {
 
 /**
  * What the port is declared to be (as in Istio, `http` means HTTP/1.1, whatever the client speaks). On an undeclared one, what the
- * client speaks: who reaches a port in HTTP/2 without the mesh shall with it. An upgrade (WebSocket) exists in HTTP/1 only.
+ * client speaks: who reaches a port in HTTP/2 without the mesh shall with it. An upgrade (WebSocket) exists in HTTP/1 only, gRPC in HTTP/2 only.
  */
 export function codecFor(codecs: Codecs, protocol: Protocol | undefined, head: RequestHead): UpstreamCodec {
   if (head.upgrade !== undefined) return codecs.http1;
   if (protocol === 'http2' || protocol === 'grpc') return codecs.http2;
-  return head.version === 20 && protocol !== 'http' ? codecs.http2 : codecs.http1;
+  if (head.version !== 20) return codecs.http1;
+  return protocol !== 'http' || head.headers.get('content-type')?.startsWith('application/grpc') === true ? codecs.http2 : codecs.http1;
 }

@@ -33,8 +33,10 @@ export function clustersFor(keys: ReadonlySet<string>, namespace: string, creden
         if (!keys.has(cluster.key) || clusters.has(cluster.key)) continue;
         // Clients of a headless Service choose a pod themselves; those of a gateway cannot.
         const discovery = service.headless ? 'static' : cluster.discovery;
+        // What a client outside speaks, by the gateway's certificate, says nothing of the port behind it.
+        const protocol = cluster.protocol === 'sniff' ? 'http' : cluster.protocol;
         // What a DestinationRule says of TLS is before a BackendTLSPolicy, as in Istio.
-        clusters.set(cluster.key, { ...cluster, discovery, tls: cluster.tls === undefined ? tls : fromSecret(cluster.tls, namespace) });
+        clusters.set(cluster.key, { ...cluster, discovery, protocol, tls: cluster.tls === undefined ? tls : fromSecret(cluster.tls, namespace) });
       }
     }
   }

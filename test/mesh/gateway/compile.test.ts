@@ -59,6 +59,12 @@ describe('a gateway', () => {
 });
 
 describe('backends of a gateway', () => {
+  it('whose port declares no protocol are spoken to in HTTP/1.1, whatever clients outside speak', () => {
+    const service = (port: string): string => `---\napiVersion: v1\nkind: Service\nmetadata: {name: plain, namespace: shop}\nspec: {clusterIP: 10.96.1.9, selector: {app: cart}, ports: [{${port}port: 80, targetPort: 9080}]}\n`;
+    const protocol = (port: string): unknown => compiled(gateway(HTTP) + service(port) + route('r', 'rules: [{backendRefs: [{name: plain, port: 80}]}]')).table.clusters.get('outbound|80||plain.shop.svc.cluster.local')?.protocol;
+    expect([protocol(''), protocol('appProtocol: kubernetes.io/h2c, ')]).toEqual(['http', 'http2']);
+  });
+
   it('that are headless are balanced over, as there is no pod that the client has chosen', () => {
     const headless = '---\napiVersion: v1\nkind: Service\nmetadata: {name: pods, namespace: shop}\nspec: {clusterIP: None, selector: {app: cart}, ports: [{name: http, port: 80, targetPort: 9080}]}\n';
     const { clusters } = compiled(gateway(HTTP) + headless + route('r', 'rules: [{backendRefs: [{name: pods, port: 80}]}]')).table;
