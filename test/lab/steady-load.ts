@@ -105,23 +105,31 @@ async function tunnelWorker(socketPath: string, address: string): Promise<void> 
 async function sessionWorker(place: string): Promise<void> {
   const [host = '', port = ''] = place.split(':');
   const socket = connect(Number(port), host).setEncoding('utf8');
+  let expected = '';
   let received = '';
-  socket.on('data', (chunk: string) => (received += chunk));
+  let came = (): void => undefined;
+  socket.on('data', (chunk: string) => {
+    received += chunk;
+    if (received === expected) came();
+  });
   socket.on('close', () => {
     if (existsSync(file)) failed(`session with ${place}`, 'closed');
   });
   socket.on('error', (error) => failed(`session with ${place}`, error));
   await once(socket, 'connect');
   for (let turn = 0; existsSync(file) && !socket.destroyed; turn += 1) {
+    expected = `${turn}\n`;
     received = '';
-    socket.write(`${turn}\n`);
-    const endMs = performance.now() + REQUEST_TIMEOUT_MS;
-    while (received !== `${turn}\n` && performance.now() < endMs && !socket.destroyed) await sleep(1);
-    if (received === `${turn}\n`) {
+    const isBack = new Promise<boolean>((resolve) => {
+      came = () => resolve(true);
+    });
+    socket.write(expected);
+    if (await Promise.race([isBack, sleep(REQUEST_TIMEOUT_MS, false, { ref: false })])) {
       exchanges += 1;
       begun();
+    } else if (!socket.destroyed) {
+      failed(`session with ${place}`, `${turn} came back as "${received}"`);
     }
-    else if (!socket.destroyed) failed(`session with ${place}`, `${turn} came back as ${received}`);
     await sleep(SESSION_PAUSE_MS);
   }
   socket.destroy();
