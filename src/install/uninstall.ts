@@ -85,7 +85,7 @@ async function removeWorkload(objects: ClusterObjects, object: Manifest, options
   const left = await untilNone(async () => (await podsOf(objects, workload)).length, timeoutMs, (count) => {
     onProgress(`${count} ${called}${count === 1 ? '' : 's'} ${doing}`);
   });
-  if (left > 0) onProgress(`${left} have not ended within ${timeoutMs / 1000} s; they will when their nodes are back`);
+  if (left > 0) onProgress(`${left} have not ended within ${timeoutMs / 1000} s: they finish connections, or their nodes are away`);
   return true;
 }
 
