@@ -32,6 +32,7 @@ export class GatewayServices {
   #addresses: ReadonlyMap<string, readonly GatewayAddress[]> = new Map();
   readonly #followers = new Set<() => void>();
   readonly #told = new Map<string, string>();
+  readonly #ports = new PortBook();
 
   constructor(options: GatewayServicesOptions) {
     this.#options = options;
@@ -52,12 +53,12 @@ export class GatewayServices {
     const snapshot = this.#options.snapshot();
     if (snapshot === undefined) return true;
     const ids = gatewaysOf(snapshot);
-    const ports = new PortBook(snapshot);
+    this.#ports.use(snapshot, new Set(ids.map((id) => `${id.namespace}/${serviceAccountOf(id)}`)));
     const addresses = new Map<string, readonly GatewayAddress[]>();
     const failures: unknown[] = [];
     for (const id of ids) {
       try {
-        addresses.set(keyOf(id), await this.#keep(id, snapshot, ports));
+        addresses.set(keyOf(id), await this.#keep(id, snapshot));
       } catch (error) {
         // One namespace that does not let us must not hold up the others.
         if (!(error instanceof ApiError)) throw error;
@@ -70,15 +71,15 @@ export class GatewayServices {
     return failures.length === 0 && [...addresses.values()].every((found) => found.length > 0);
   }
 
-  async #keep(id: GatewayId, snapshot: Snapshot, ports: PortBook): Promise<readonly GatewayAddress[]> {
+  async #keep(id: GatewayId, snapshot: Snapshot): Promise<readonly GatewayAddress[]> {
     const placement = placementOf(id, snapshot, false);
     if (placement.problem !== undefined) return [];
     const nodes = this.#options.agents().filter(({ node }) => isPlacedOn(placement, snapshot.nodeLabels[node]));
     if (placement.mode === 'hostPort') return nodes.filter(({ ready }) => ready).flatMap(({ addresses }) => addresses.slice(0, 1)).map((value) => ({ type: 'IPAddress', value }));
-    return this.#keepService(id, nodes, snapshot, ports);
+    return this.#keepService(id, nodes, snapshot);
   }
 
-  async #keepService(id: GatewayId, nodes: readonly AgentPod[], snapshot: Snapshot, ports: PortBook): Promise<readonly GatewayAddress[]> {
+  async #keepService(id: GatewayId, nodes: readonly AgentPod[], snapshot: Snapshot): Promise<readonly GatewayAddress[]> {
     const { client } = this.#options;
     const name = serviceAccountOf(id);
     const collection = `/api/v1/namespaces/${id.namespace}/services`;
@@ -89,7 +90,7 @@ export class GatewayServices {
     }
     const wanted = [...(compileGateway(snapshot, id)?.ports.keys() ?? [])].sort((a, b) => a - b);
     if (wanted.length === 0) return [];
-    const given = new Map(wanted.map((port) => [port, ports.give(known, port)]));
+    const given = new Map(wanted.map((port) => [port, this.#ports.give(`${id.namespace}/${name}`, known, port)]));
     const service = serviceOf(id, given, snapshot);
     const stored = known === undefined ? await client.send(collection, { method: 'POST', body: service }) : await this.#update(collection, known, service);
     await this.#keepEndpoints(id, given, nodes);
@@ -154,21 +155,29 @@ export class GatewayServices {
   }
 }
 
-/** Ports of the nodes that Services lead to, so that each is given once in the cluster. */
+/** Which Service has a port of the nodes, so that each is given once in the cluster. What was given may not be in a snapshot yet. */
 class PortBook {
-  readonly #taken = new Set<number>();
+  readonly #owners = new Map<number, string>();
 
-  constructor({ services }: Snapshot) {
-    for (const { ports, selector } of services) if (selector === undefined) for (const { targetPort } of ports) if (typeof targetPort === 'number') this.#taken.add(targetPort);
+  /** Of the Services that are stored, the oldest has a port; ports of Services that are gone, and of no gateway (`kept`), are free again. */
+  use({ services }: Snapshot, kept: ReadonlySet<string>): void {
+    for (const [port, owner] of this.#owners) if (!kept.has(owner)) this.#owners.delete(port);
+    for (const { origin, ports, selector } of services) {
+      if (selector !== undefined) continue;
+      for (const { targetPort } of ports) if (typeof targetPort === 'number' && !this.#owners.has(targetPort)) this.#owners.set(targetPort, `${origin.namespace}/${origin.name}`);
+    }
   }
 
-  /** The one that the Service has for the port, or else the first that is free. */
-  give(service: ApiObject | undefined, port: number): number {
+  /** The one that the Service has for the port, unless another's got it too; or else the first that is free. */
+  give(name: string, service: ApiObject | undefined, port: number): number {
     const known = list(record(service?.['spec'])['ports']).find((one) => one['port'] === port)?.['targetPort'];
-    if (typeof known === 'number' && isGatewayPort(known)) return known;
+    if (typeof known === 'number' && isGatewayPort(known) && (this.#owners.get(known) ?? name) === name) {
+      this.#owners.set(known, name);
+      return known;
+    }
     for (let free = GATEWAY_PORT_FIRST; free <= GATEWAY_PORT_LAST; free += 1) {
-      if (this.#taken.has(free)) continue;
-      this.#taken.add(free);
+      if (this.#owners.has(free)) continue;
+      this.#owners.set(free, name);
       return free;
     }
     throw new ApiError(507, 'NoPorts', `all ports of the nodes from ${GATEWAY_PORT_FIRST} to ${GATEWAY_PORT_LAST} are taken by gateways`);

@@ -55,6 +55,20 @@ it('a Gateway has a Service that it owns, with ports of the nodes that no other 
   expect(ports('a-orlop')).toEqual([[443, 24001], [8080, 24003]]);
 });
 
+it('a port is given once, also while what was given is not known to be stored, and one that two have got is taken from the younger', async () => {
+  const behind = buildSnapshot([CLASS, gateway('a', [80]), gateway('b', [80])].map((object, i) => ({ name: `${i}.yaml`, text: JSON.stringify(object) })));
+  const late = new GatewayServices({ client: server.client(), snapshot: () => behind, agents: () => agents, log });
+  await late.step();
+  await late.step();
+  expect([ports('a-orlop'), ports('b-orlop')]).toEqual([[[80, 24000]], [[80, 24001]]]);
+  const twice = (name: string, createdAt: string): void => server.put({ apiVersion: 'v1', kind: 'Service', metadata: { name, namespace: 'shop', creationTimestamp: createdAt, labels: { 'app.kubernetes.io/managed-by': 'orlop' } }, spec: { ports: [{ name: 'port-80', port: 80, targetPort: 24007, protocol: 'TCP' }] } });
+  twice('a-orlop', '2026-02-01T00:00:00Z');
+  twice('b-orlop', '2026-01-01T00:00:00Z');
+  objects.push(gateway('a', [80]), gateway('b', [80]));
+  await services.step();
+  expect([ports('a-orlop'), ports('b-orlop')]).toEqual([[[80, 24000]], [[80, 24007]]]);
+});
+
 it('its endpoints are the nodes that it has chosen, ready as their agents are', async () => {
   objects.push(gateway('a', [80]), gateway('b', [80], { 'orlop.io/gateway-nodes': 'name=n2' }));
   await services.step();
