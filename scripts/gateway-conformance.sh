@@ -2,7 +2,7 @@
 # Puts the Gateway API's conformance suite into the user's cache, outside the checkout, and prints the directory. Safe to run again; does
 # nothing when it is there. All of it comes from Go modules (scripts/gateway-conformance): about 3 minutes on two cores when nothing is cached.
 #   bin/    conformance.test, the suite; echo-basic, the server behind its gateways; client and server, what its pods in a mesh run
-#   crds/   the standard channel's CustomResourceDefinitions, for kubectl apply -k
+#   crds/   the experimental channel's CustomResourceDefinitions (with the fields of retries)
 #   cert/   a certificate that `server` must be given
 set -euo pipefail
 cd "$(dirname "$0")/gateway-conformance"
@@ -34,7 +34,7 @@ say "building the suite and its servers, by $(go env GOVERSION); the first time 
 started=$SECONDS
 nice -n 10 go install "${build[@]}" tool
 nice -n 10 go test -c "${build[@]}" -o "$work/bin/conformance.test" .
-cp -r --no-preserve=mode "$(go list -m -f '{{.Dir}}' sigs.k8s.io/gateway-api)/config/crd/standard" "$work/crds"
+cp -r --no-preserve=mode "$(go list -m -f '{{.Dir}}' sigs.k8s.io/gateway-api)/config/crd/experimental" "$work/crds"
 openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 3650 -subj /CN=echo -keyout "$work/cert/cert.key" -out "$work/cert/cert.crt" 2>/dev/null
 chmod 755 "$work"
 chmod 644 "$work/cert/cert.key"

@@ -17,7 +17,7 @@ import { installOrlop, loadOrlop } from '../test/kube/orlop.ts';
 
 const ROOT = join(import.meta.dirname, '..');
 const GATEWAY_CLASS = 'orlop';
-const PROFILES = ['GATEWAY-HTTP', 'GATEWAY-GRPC', 'GATEWAY-TLS', 'MESH-HTTP', 'MESH-GRPC'];
+const PROFILES = ['GATEWAY-HTTP', 'GATEWAY-GRPC', 'GATEWAY-TLS', 'GATEWAY-TCP', 'MESH-HTTP', 'MESH-GRPC'];
 
 interface Options {
   readonly profiles: readonly string[];
@@ -48,7 +48,7 @@ async function run({ profiles, report, log, cluster: name, flags }: Options): Pr
   await loadEchoImages(cluster, home);
   say('Gateway API\'s definitions; Orlop');
   // Some are too large for the annotation that kubectl would keep a copy in.
-  await cluster.kubectl(['apply', '--server-side', '-f', `${home}/crds`]);
+  await cluster.kubectl(['apply', '--server-side', '-k', `${home}/crds`]);
   await installOrlop(cluster);
   await cluster.apply([{ apiVersion: 'gateway.networking.k8s.io/v1', kind: 'GatewayClass', metadata: { name: GATEWAY_CLASS }, spec: { controllerName: CONTROLLER_NAME } }]);
   const features = [...MESH_FEATURES, ...await gatewayFeatures(cluster, profiles)];

@@ -14,6 +14,8 @@ export interface Failure {
 }
 
 const LINES_KEPT = 15;
+/** What testify prints of a failed assertion, and the suite of what it has waited for in vain. */
+const FAILURE = /Error Trace:|timeout while waiting|Error waiting/;
 
 export class VerdictReader {
   /** The last lines of each test and part, by full name. */
@@ -34,8 +36,7 @@ export class VerdictReader {
     for (const [name, said] of this.#said) {
       if (name !== test && !name.startsWith(`${test}/`)) continue;
       this.#said.delete(name);
-      // What testify prints of a failed assertion, and the suite of what it gives up.
-      if (said.some((line) => line.includes('Error Trace:'))) failures.push({ part: name.slice(test.length + 1), said });
+      if (said.some((line) => FAILURE.test(line))) failures.push({ part: name.slice(test.length + 1), said });
     }
     return { name: test.slice(test.indexOf('/') + 1), result, failures: result === 'failed' ? failures : [] };
   }
