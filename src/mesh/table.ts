@@ -282,6 +282,8 @@ export interface UpstreamTls {
   /** Name of a Secret; empty = none. */
   readonly credentialName: string;
   readonly insecureSkipVerify: boolean;
+  /** Only the names above count, or else `sni`: not the identity that the endpoint would have in the mesh (BackendTLSPolicy). */
+  readonly onlyNames?: boolean;
   /** In place of caCertificates, for gateways: all of them together are trusted. */
   readonly authorities?: readonly ObjectRef[];
   /** In place of clientCertificate and privateKey, for gateways: a Secret of type kubernetes.io/tls. */

@@ -46,6 +46,7 @@ export function readPolicy({ namespace, spec }: BackendTlsPolicy, credential: Ob
     subjectAltNames: subjectAltNames.map((name) => name.hostname ?? name.uri ?? ''),
     clientCertificate: '', privateKey: '', caCertificates: '', credentialName: '',
     insecureSkipVerify: false,
+    onlyNames: true,
     ...(authorities.length === 0 ? {} : { authorities }),
     ...(credential === undefined ? {} : { credential }),
   };

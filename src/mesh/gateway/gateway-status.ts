@@ -24,7 +24,7 @@ export function gatewayStatus(gateway: GatewayResource, snapshot: Snapshot, fact
   const accepted = acceptedOf(gateway, own);
   const addresses = facts.addresses(idOf(gateway));
   const programmed = programmedOf(gateway, accepted, all, addresses, facts);
-  const sets = snapshot.gatewayApi.listenerSets.filter((set) => parentOf(set, snapshot) === gateway && isAllowedBy(set, gateway, snapshot) && all.some((one) => one.listener.owner === set && isAccepted(one)));
+  const sets = snapshot.gatewayApi.listenerSets.filter((set) => parentOf(set, snapshot) === gateway && isAllowedBy(set, gateway, snapshot) && all.some((one) => one.listener.owner === set && isServable(one)));
   return {
     conditions: [accepted, programmed, resolvedOf(gateway, own, snapshot, facts), ...insecureOf(gateway)],
     listeners: own.map((one) => listenerStatus(one, programmed, snapshot)),
@@ -38,7 +38,8 @@ export function listenerSetStatus(set: ListenerSetResource, gateway: GatewayReso
     return { conditions: [no('Accepted', why), no('Programmed', why)], listeners: [] };
   }
   const all = listenersOf(gateway, snapshot).map((listener) => judge(listener, facts));
-  const own = all.filter(({ listener }) => listener.owner === set);
+  // A set of listeners that cannot be served is no use to the Gateway.
+  const own = all.filter(({ listener }) => listener.owner === set).map((one) => (isServable(one) ? one : { ...one, refusal: one.refusal ?? one.unresolved[0] }));
   const accepted = acceptedOf(gateway, all.filter(({ listener }) => listener.owner === gateway));
   const programmed = programmedOf(gateway, accepted, all, facts.addresses(idOf(gateway)), facts);
   const parent = `Gateway ${gateway.namespace}/${gateway.name}`;
@@ -47,7 +48,7 @@ export function listenerSetStatus(set: ListenerSetResource, gateway: GatewayReso
     : own.some(isAccepted)
       ? [listenersAccepted(own), programmed.status === 'True' ? yes('Programmed') : no('Programmed', { reason: 'ParentNotProgrammed', message: `${parent}: ${programmed.message}` })]
       : [listenersAccepted(own), no('Programmed', { reason: 'ListenersNotValid', message: 'none of its listeners is valid' })];
-  return { conditions, listeners: own.map((one) => listenerStatus(one, programmed, snapshot)) };
+  return { conditions, listeners: all.filter(({ listener }) => listener.owner === set).map((one) => listenerStatus(one, programmed, snapshot)) };
 }
 
 export function idOf({ namespace, name }: GatewayResource): GatewayId {
@@ -77,6 +78,10 @@ function isAccepted({ listener, refusal }: Judged): boolean {
   return isValid(listener) && refusal === undefined;
 }
 
+function isServable(judged: Judged): boolean {
+  return isAccepted(judged) && judged.usable;
+}
+
 function acceptedOf({ spec }: GatewayResource, own: readonly Judged[]): Condition {
   const foreign = (spec.addresses ?? []).find(({ type = 'IPAddress' }) => type !== 'IPAddress');
   if (foreign !== undefined) return no('Accepted', { reason: 'UnsupportedAddress', message: `addresses of type ${foreign.type ?? ''} cannot be asked for; ask for an IPAddress, or for none` });
@@ -100,7 +105,7 @@ function programmedOf(gateway: GatewayResource, accepted: Condition, all: readon
   const unmet = (gateway.spec.addresses ?? []).find(({ value = '' }) => value !== '' && !addresses.some((one) => one.value === value));
   if (unmet !== undefined) return no('Programmed', { reason: 'AddressNotUsable', message: `${unmet.value ?? ''} is not an address that the gateway has or can get` });
   if (addresses.length === 0) return no('Programmed', { reason: 'AddressNotAssigned', message: 'it has no address yet' });
-  return all.some((one) => isAccepted(one) && one.usable) ? yes('Programmed') : no('Programmed', { reason: 'Invalid', message: 'none of its listeners can be served' });
+  return all.some(isServable) ? yes('Programmed') : no('Programmed', { reason: 'Invalid', message: 'none of its listeners can be served' });
 }
 
 /** The gateway's own certificate for backends, and the listeners' references in sum. */

@@ -87,17 +87,20 @@ export function listenersOf(gateway: GatewayResource, snapshot: Snapshot): reado
 function readListeners(gateway: GatewayResource, snapshot: Snapshot): Listener[] {
   const sets = snapshot.gatewayApi.listenerSets.filter((set) => parentOf(set, snapshot) === gateway && isAllowedBy(set, gateway, snapshot)).sort(byRouteAge);
   const listeners = [gateway, ...sets].flatMap((owner) => owner.spec.listeners.map((spec) => readListener(owner, spec, gateway, snapshot)));
-  return listeners.map((listener, i) => ({ ...listener, conflict: conflictOf(listener, i, listeners, gateway) }));
+  const own = listeners.filter(({ owner }) => owner === gateway);
+  const settled = own.map((listener) => ({ ...listener, conflict: conflictOf(listener, own.filter((other) => other !== listener)) }));
+  for (const listener of listeners.slice(own.length)) settled.push({ ...listener, conflict: conflictOf(listener, settled.filter(({ owner, conflict }) => owner === gateway || conflict === undefined)) });
+  return settled;
 }
 
 /**
  * Listeners of a Gateway that cannot be told apart are all refused, since none is before the others (GatewaySpec.listeners). One of a
- * ListenerSet gives way to the Gateway's and to those of older sets (ListenerSetSpec.listeners).
+ * ListenerSet gives way to the Gateway's, and to those of older sets that are not refused (ListenerSetSpec.listeners).
  */
-function conflictOf(listener: Listener, at: number, listeners: readonly Listener[], gateway: GatewayResource): Complaint | undefined {
-  const rivals = listeners.filter((other, i) => other !== listener && other.spec.port === listener.spec.port && other.family !== undefined && (i < at || (listener.owner === gateway && other.owner === gateway)));
+function conflictOf(listener: Listener, others: readonly Listener[]): Complaint | undefined {
   if (listener.family === undefined) return undefined;
-  for (const other of rivals) {
+  for (const other of others) {
+    if (other.spec.port !== listener.spec.port || other.family === undefined) continue;
     const place = `${objectName(other.owner)} listener ${other.spec.name}`;
     if (other.family !== listener.family || listener.family === 'tcp') return { reason: 'ProtocolConflict', message: `port ${listener.spec.port} is ${other.spec.protocol} for ${place}, and cannot be ${listener.spec.protocol} too` };
     if (other.hostname !== listener.hostname) continue;

@@ -137,8 +137,8 @@ function versionOf(path: string): string {
 }
 
 /** Istio: one of the names that are listed, or else the name the server was called by. */
-function check({ mode, subjectAltNames }: UpstreamTls, serverName: string, identities: readonly string[], certificate: PeerCertificate): Error | undefined {
-  const names = [...subjectAltNames, ...identities];
+function check({ mode, subjectAltNames, onlyNames }: UpstreamTls, serverName: string, identities: readonly string[], certificate: PeerCertificate): Error | undefined {
+  const names = onlyNames === true ? subjectAltNames : [...subjectAltNames, ...identities];
   if (names.length > 0) return hasName(certificate, names) ? undefined : checkIdentity(certificate.subjectaltname, names);
   // Between workloads the chain is what counts; sidecars of other meshes do not put host names in.
   return mode === 'ISTIO_MUTUAL' ? undefined : checkServerIdentity(serverName, certificate);

@@ -125,6 +125,22 @@ describe('a ListenerSet', () => {
   });
 });
 
+describe('a ListenerSet of several listeners', () => {
+  const open = ', allowedListeners: {namespaces: {from: Same}}';
+  const set = (listeners: string): string => gatewayApi('ListenerSet', 's', `{parentRef: {name: door}, listeners: [${listeners}]}`);
+
+  it('has what a refused one of its own would have taken', () => {
+    const of = statuses(gateway(HTTP, open) + set('{name: tcp, port: 80, protocol: TCP}, {name: more, port: 80, protocol: HTTP, hostname: more.org}'))('ListenerSet shop/s');
+    expect([listener(of, 'tcp')[0], listener(of, 'more')[0]]).toEqual(['Accepted=False ProtocolConflict', 'Accepted=True Accepted']);
+  });
+
+  it('of which none can be served is not accepted, and each says why', () => {
+    const of = statuses(gateway(HTTP, open) + set('{name: s, port: 443, protocol: HTTPS, tls: {certificateRefs: [{name: c, namespace: other}]}}'))('ListenerSet shop/s');
+    expect(brief(of.conditions)).toEqual(['Accepted=False ListenersNotValid', 'Programmed=False ListenersNotValid']);
+    expect(listener(of, 's').slice(0, 3)).toEqual(['Accepted=True Accepted', 'Programmed=False Invalid', 'ResolvedRefs=False RefNotPermitted']);
+  });
+});
+
 describe('a route', () => {
   const accepted = (parent: string, more = CART, namespace = 'shop'): string[] => place(statuses(gateway('{name: http, port: 80, protocol: HTTP, hostname: "*.example.com"}') + gatewayApi('HTTPRoute', 'r', `{parentRefs: [${parent}], ${more}}`, { namespace }))(`HTTPRoute ${namespace}/r`));
 

@@ -47,12 +47,12 @@ const SIMPLE: UpstreamTls = {
 };
 
 /** What the server says to a client that is set up like this; or why there was no connection. */
-async function call(tls: Partial<UpstreamTls>, host = 'api.example.com'): Promise<string> {
+async function call(tls: Partial<UpstreamTls>, host = 'api.example.com', identities: readonly string[] = []): Promise<string> {
   const { port } = server.address() as AddressInfo;
   seen.length = 0;
   const originator = new Originator(systemClock);
   return new Promise((resolve) => {
-    const socket = originator.connect(() => connectTcp(port, '127.0.0.1'), { kind: 'tls', tls: { ...SIMPLE, caCertificates: at('ca.crt'), ...tls }, host, identities: [], protocols: ['h2'] }, undefined);
+    const socket = originator.connect(() => connectTcp(port, '127.0.0.1'), { kind: 'tls', tls: { ...SIMPLE, caCertificates: at('ca.crt'), ...tls }, host, identities, protocols: ['h2'] }, undefined);
     let text = '';
     socket.on('data', (chunk: Buffer) => (text += chunk.toString()));
     socket.on('error', (error: Error & { code?: string }) => resolve(error.code ?? error.message));
@@ -80,6 +80,13 @@ test('subjectAltNames are looked for instead of the name', async () => {
   expect(await call({ subjectAltNames: ['spiffe://elsewhere/ns/a/sa/b'] }, 'vip.local')).toBe('hello');
   expect(await call({ subjectAltNames: ['api.example.com'] }, 'vip.local')).toBe('hello');
   expect(await call({ subjectAltNames: ['spiffe://elsewhere/ns/a/sa/other'] })).toMatch(/not spiffe:\/\/elsewhere\/ns\/a\/sa\/other/);
+});
+
+test('the identity that the endpoint would have in the mesh will do, unless only names count', async () => {
+  const identities = ['spiffe://elsewhere/ns/a/sa/b'];
+  expect(await call({}, 'vip.local', identities)).toBe('hello');
+  expect(await call({ onlyNames: true, sni: 'vip.local' }, 'vip.local', identities)).toBe('ERR_TLS_CERT_ALTNAME_INVALID');
+  expect(await call({ onlyNames: true, sni: 'api.example.com' }, 'vip.local', ['spiffe://cluster.local/ns/shop/sa/cart'])).toBe('hello');
 });
 
 test('MUTUAL shows the client certificate', async () => {
