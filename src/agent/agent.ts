@@ -203,7 +203,6 @@ export class Agent {
       pods: config.livePods,
       enrolment: this.#enrolment,
       certificates,
-      daemonSet: this.#daemonSet,
       log,
       onAnswered: (outcome) => this.#metrics.cniAnswered(outcome),
       onConfigRepaired: () => this.#metrics.cniRepaired(),
@@ -258,12 +257,13 @@ export class Agent {
     if (this.#stopping) return;
     this.#stopping = true;
     const handedOver = this.#handOver?.stage === 'let go';
-    const keep = handedOver || this.#options.keepRedirect || (await this.#daemonSet?.isLeaving()) === false;
+    const leaving = handedOver ? undefined : await this.#daemonSet?.isLeaving();
+    const keep = handedOver || this.#options.keepRedirect || leaving === false;
     const deadlineMs = handedOver ? this.#options.handOverDrainMs : DRAIN_DEADLINE_MS;
     if (!handedOver) this.#handOver?.close();
     this.#reconciler.pause();
     this.#taint?.close();
-    if (!handedOver) await this.#cni?.close();
+    if (!handedOver) this.#cni?.close({ isLast: leaving === true });
     this.#log.info({ deadlineMs, handedOver, keepsCapture: keep }, 'draining');
     // New connections are let go first, so that none is caught by a listener that no longer accepts; what is under way keeps
     // its translation and its way back until the drain is over.

@@ -15,7 +15,6 @@ import type { Sandbox } from './cni-server.ts';
 import { ENDED } from './enrolment.ts';
 import type { Enrolment, Starts } from './enrolment.ts';
 import { JsonFile } from './json-file.ts';
-import type { OwnDaemonSet } from './own-daemonset.ts';
 import { PodHistory } from './pod-history.ts';
 import { kubeletUidOf } from './pod-namespaces.ts';
 import { Sandboxes } from './sandboxes.ts';
@@ -31,8 +30,6 @@ export interface CniOptions extends CniSettings {
   readonly pods: LivePods;
   readonly enrolment: Enrolment;
   readonly certificates: Certificates;
-  /** Undefined: the agent belongs to none that it knows of, and its plugin stays. */
-  readonly daemonSet: OwnDaemonSet | undefined;
   readonly log: Logger;
   readonly onAnswered: (outcome: Outcome) => void;
   readonly onConfigRepaired: () => void;
@@ -86,9 +83,9 @@ export class Cni {
   }
 
   /** The end of the agent that answers. The plugin stays for the next one, unless there will be none. */
-  async close(): Promise<void> {
-    const { daemonSet, log } = this.#options;
-    if ((await daemonSet?.isLeaving()) === true) this.#install?.remove();
+  close({ isLast }: { readonly isLast: boolean }): void {
+    const { log } = this.#options;
+    if (isLast) this.#install?.remove();
     else log.info('the CNI plugin stays: pods that start wait for the next agent (orlop leftovers --remove takes it out)');
     this.handOver();
   }

@@ -45,6 +45,7 @@ it('it is not while the DaemonSet is there', async () => {
 
 it.each([
   ['it is about to be deleted', () => put({ deletionTimestamp: '2026-11-21T10:00:00Z' })],
+  ['its namespace is about to be deleted', () => server.put({ apiVersion: 'v1', kind: 'Namespace', metadata: { name: NAME.namespace, deletionTimestamp: '2026-11-21T10:00:00Z' } })],
   ['it is gone', () => server.delete('DaemonSet', NAME.name, NAME.namespace)],
   ['the service account is gone', () => (server.failing = 401)],
   ['the rights are gone', () => (server.failing = 403)],
@@ -60,6 +61,17 @@ it('it is not when the API server fails, or is away', async () => {
   expect(await daemonSet.isLeaving()).toBe(false);
   await server.stop();
   expect(await daemonSet.isLeaving()).toBe(false);
+});
+
+it('it is also when the API server was slow to answer at the start', async () => {
+  server.failing = 500;
+  const daemonSet = new OwnDaemonSet(server.client(), { ...NAME, node: 'node-1' }, createLogger('test', 'silent'));
+  await expect.poll(() => server.requests.length).toBe(1);
+  server.failing = undefined;
+  await expect.poll(() => server.requests.length, { timeout: 20_000 }).toBe(2);
+  expect(await daemonSet.isLeaving()).toBe(false);
+  server.delete('DaemonSet', NAME.name, NAME.namespace);
+  expect(await daemonSet.isLeaving()).toBe(true);
 });
 
 it('it is not when the agent never had the right to know', async () => {

@@ -101,8 +101,8 @@ function needsOf(requests: readonly string[]): string[] {
     // Statuses are those of any object.
     if (part !== undefined) return [`${method.toLowerCase()} ${group}/${resource}/${part}`];
     const selected = /^metadata\.name=(.+)$/.exec(url.searchParams.get('fieldSelector') ?? '')?.[1];
-    // No role can name what is another's at each node, or in each cluster: nodes, and what users' gateways name.
-    const isAnyones = resource === 'nodes' || (parts[1] === 'shop' && ['secrets', 'configmaps', 'services', 'endpointslices'].includes(resource));
+    // No role can name what is another's at each node, or in each cluster: nodes, the agents' own namespace, and what users' gateways name.
+    const isAnyones = resource === 'nodes' || resource === 'namespaces' || (parts[1] === 'shop' && ['secrets', 'configmaps', 'services', 'endpointslices'].includes(resource));
     const name = isAnyones ? undefined : (named ?? selected);
     const verbs: Readonly<Record<string, string>> = { POST: 'create', PUT: 'update', DELETE: 'delete', GET: url.searchParams.has('watch') ? 'watch' : named === undefined ? 'list' : 'get' };
     return [`${verbs[method] ?? method} ${group}/${resource}${name === undefined ? '' : `/${name}`}`];
