@@ -5,6 +5,7 @@ import { nameOf } from './manifest.ts';
 import type { Manifest } from './manifest.ts';
 
 const POLL_MS = 500;
+const REVISION_LABEL = 'controller-revision-hash';
 
 export interface RolloutOptions {
   /** Without any progress for so long it counts as stuck. */
@@ -19,8 +20,6 @@ interface WorkloadStatus {
   readonly updatedReplicas?: number;
   readonly availableReplicas?: number;
   readonly desiredNumberScheduled?: number;
-  readonly updatedNumberScheduled?: number;
-  readonly numberAvailable?: number;
 }
 
 interface Standing {
@@ -40,7 +39,7 @@ export async function untilRolledOut(objects: ClusterObjects, workload: Manifest
   for (;;) {
     const found = await objects.get(workload);
     if (found === undefined) throw new Error(`${nameOf(workload)} is gone; somebody else has removed it`);
-    const standing = standingOf(found);
+    const standing = await standingOf(objects, found);
     const faults = standing.done ? [] : await faultsOf(objects, found);
     const text = `${nameOf(workload)}: ${standing.ready} of ${standing.wanted} ${workload.kind === 'DaemonSet' ? 'nodes' : 'replicas'} ready${faults.length === 0 ? '' : ` (${faults.join('; ')})`}`;
     if (text !== said) {
@@ -55,17 +54,37 @@ export async function untilRolledOut(objects: ClusterObjects, workload: Manifest
   }
 }
 
-function standingOf({ kind, metadata, spec, status = {} }: Manifest): Standing {
-  const { observedGeneration = 0, replicas = 0, updatedReplicas = 0, availableReplicas = 0, desiredNumberScheduled = 0, updatedNumberScheduled = 0, numberAvailable = 0 } = status as WorkloadStatus;
+async function standingOf(objects: ClusterObjects, workload: Manifest): Promise<Standing> {
+  const { kind, metadata, spec, status = {} } = workload;
+  const { observedGeneration = 0, replicas = 0, updatedReplicas = 0, availableReplicas = 0, desiredNumberScheduled = 0 } = status as WorkloadStatus;
   const { generation = 0 } = metadata as { generation?: number };
   const seen = observedGeneration >= generation;
   if (kind === 'DaemonSet') {
-    const ready = seen ? Math.min(updatedNumberScheduled, numberAvailable) : 0;
+    const ready = seen ? await nodesReady(objects, workload) : 0;
     return { wanted: desiredNumberScheduled, ready, done: seen && ready === desiredNumberScheduled };
   }
   const { replicas: wanted = 1 } = spec as { replicas?: number };
   const ready = seen ? Math.min(updatedReplicas, availableReplicas) : 0;
   return { wanted, ready, done: seen && ready === wanted && replicas === wanted };
+}
+
+/**
+ * Nodes with a ready pod of the newest version. The counts in the DaemonSet's status go by the oldest pod of each node, also by one that is being
+ * deleted: an agent that has handed over, and finishes its connections beside the next one.
+ */
+async function nodesReady(objects: ClusterObjects, workload: Manifest): Promise<number> {
+  const { namespace = '' } = workload.metadata;
+  const labelSelector = selectorOf(workload);
+  const revisions = await objects.list('apps/v1', 'ControllerRevision', { namespace, labelSelector });
+  const newest = revisions.toSorted((a, b) => Number(b['revision']) - Number(a['revision']))[0]?.metadata.labels?.[REVISION_LABEL];
+  const pods = await objects.list('v1', 'Pod', { namespace, labelSelector });
+  const ready = pods.filter(({ metadata, status }) => metadata.deletionTimestamp === undefined && metadata.labels?.[REVISION_LABEL] === newest && podFault((status ?? {}) as PodStatus) === undefined);
+  return new Set(ready.map(({ spec }) => (spec as { nodeName?: string }).nodeName)).size;
+}
+
+function selectorOf({ spec }: Manifest): string {
+  const { matchLabels } = (spec as { selector: { matchLabels: Readonly<Record<string, string>> } }).selector;
+  return Object.entries(matchLabels).map(([key, value]) => `${key}=${value}`).join(',');
 }
 
 interface PodStatus {
@@ -86,10 +105,9 @@ interface Ended {
 }
 
 /** `node2: CrashLoopBackOff (exit code 69)`, for each pod that is not ready. */
-async function faultsOf(objects: ClusterObjects, { metadata: { namespace = '' }, spec }: Manifest): Promise<string[]> {
-  const { matchLabels } = (spec as { selector: { matchLabels: Readonly<Record<string, string>> } }).selector;
-  const labelSelector = Object.entries(matchLabels).map(([key, value]) => `${key}=${value}`).join(',');
-  const pods = await objects.list('v1', 'Pod', { namespace, labelSelector });
+async function faultsOf(objects: ClusterObjects, workload: Manifest): Promise<string[]> {
+  const { namespace = '' } = workload.metadata;
+  const pods = await objects.list('v1', 'Pod', { namespace, labelSelector: selectorOf(workload) });
   return pods.filter(({ metadata }) => metadata.deletionTimestamp === undefined).flatMap((pod) => {
     const fault = podFault(pod['status'] ?? {});
     const { nodeName = pod.metadata.name } = (pod['spec'] ?? {}) as { nodeName?: string };
