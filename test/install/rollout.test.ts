@@ -10,14 +10,14 @@ const AGENTS = {
 } as Manifest;
 
 function revision(number: number, hash: string): Manifest {
-  return { apiVersion: 'apps/v1', kind: 'ControllerRevision', metadata: { name: hash, labels: { 'controller-revision-hash': hash } }, revision: number } as Manifest;
+  return { apiVersion: 'apps/v1', kind: 'ControllerRevision', metadata: { name: hash, labels: { 'controller-revision-hash': hash } }, revision: number };
 }
 
 function pod(nodeName: string, hash: string, { isReady = true, isEnding = false } = {}): Manifest {
   return {
     apiVersion: 'v1', kind: 'Pod', metadata: { name: `${nodeName}-${hash}`, labels: { 'controller-revision-hash': hash }, ...(isEnding && { deletionTimestamp: '2026-11-21T12:00:00Z' }) },
     spec: { nodeName }, status: { conditions: [{ type: 'Ready', status: isReady ? 'True' : 'False' }] },
-  } as Manifest;
+  };
 }
 
 async function rollOut(pods: readonly Manifest[]): Promise<string[]> {
