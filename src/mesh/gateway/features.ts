@@ -1,6 +1,6 @@
 /**
- * What Orlop's gateways can do, in the Gateway API's words (GatewayClass status.supportedFeatures; sigs.k8s.io/gateway-api/pkg/features, v1.6). Retries are
- * not among it: they are honoured, but only the experimental channel has a field for them, and an API server with the other drops it.
+ * What Orlop's gateways can do, in the Gateway API's words (GatewayClass status.supportedFeatures; sigs.k8s.io/gateway-api/pkg/features, v1.6). For retries
+ * only the experimental channel has a field; an API server with the other drops it.
  */
 export const SUPPORTED_FEATURES: readonly string[] = [
   'BackendTLSPolicy',
@@ -36,6 +36,9 @@ export const SUPPORTED_FEATURES: readonly string[] = [
   'HTTPRouteRequestPercentageMirror',
   'HTTPRouteRequestTimeout',
   'HTTPRouteResponseHeaderModification',
+  'HTTPRouteRetry',
+  'HTTPRouteRetryBackendTimeout',
+  'HTTPRouteRetryConnectionError',
   'HTTPRouteSchemeRedirect',
   'ListenerSet',
   'ReferenceGrant',
