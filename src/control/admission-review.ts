@@ -23,6 +23,8 @@ const OPERATIONS: readonly unknown[] = ['CREATE', 'UPDATE'];
 const LISTED_MAX = 16;
 /** A warning is a line on a terminal; API servers cut longer ones. */
 const WARNING_CHARS_MAX = 256;
+/** Names of fields may be of any length. */
+const REFUSAL_CHARS_MAX = 1024;
 
 /** Throws a {@link BadReview}. */
 export function readReview(body: string): Review {
@@ -45,7 +47,7 @@ function parse(body: string): ApiObject {
 }
 
 export function answerTo({ uid }: Review, { refusals, warnings }: Admission): ApiObject {
-  const status = refusals.length === 0 ? {} : { status: { code: 422, reason: 'Invalid', message: listed(refusals.map(renderProblem)).join('\n') } };
+  const status = refusals.length === 0 ? {} : { status: { code: 422, reason: 'Invalid', message: listed(refusals.map((problem) => cut(renderProblem(problem), REFUSAL_CHARS_MAX))).join('\n') } };
   const told = warnings.length === 0 ? {} : { warnings: listed(warnings.map(warning)) };
   return { apiVersion: API_VERSION, kind: 'AdmissionReview', response: { uid, allowed: refusals.length === 0, ...status, ...told } };
 }
@@ -53,10 +55,13 @@ export function answerTo({ uid }: Review, { refusals, warnings }: Admission): Ap
 /** Without the word: whoever shows it says so. */
 function warning(problem: Problem): string {
   const { object, field, message, remedy, code } = problem;
-  const line = `${[object, field].filter((part) => part !== '').join(' ')}: ${message} → ${remedy} [${code}]`.replaceAll('\n', ' ');
-  return line.length > WARNING_CHARS_MAX ? `${line.slice(0, WARNING_CHARS_MAX - 1)}…` : line;
+  return cut(`${[object, field].filter((part) => part !== '').join(' ')}: ${message} → ${remedy} [${code}]`.replaceAll('\n', ' '), WARNING_CHARS_MAX);
+}
+
+function cut(line: string, charsMax: number): string {
+  return line.length > charsMax ? `${line.slice(0, charsMax - 1)}…` : line;
 }
 
 function listed(lines: readonly string[]): string[] {
-  return lines.length > LISTED_MAX ? [...lines.slice(0, LISTED_MAX), `and ${lines.length - LISTED_MAX} more`] : [...lines];
+  return lines.length > LISTED_MAX ? [...lines.slice(0, LISTED_MAX), 'and more'] : [...lines];
 }

@@ -343,3 +343,12 @@ export const CREDENTIALS_MAX = 2_000;
 /** A node's stream of its gateways' certificates: how long it lasts before the agent proves anew who it is, and how many it may have. */
 export const CREDENTIAL_STREAM_MS = 600_000;
 export const CREDENTIAL_STREAMS_PER_NODE_MAX = 4;
+
+/**
+ * Entries of one list or map in a resource (Istio's own definitions have 4,096 for endpoints; long lists of networks have some thousands), characters of
+ * all its regular expressions (a short one counts as 128: a thousand of them take a second to compile at the worst), and what is said against it:
+ * whoever may write an object, or ask the webhook about one, must not keep the process busy with it.
+ */
+export const RESOURCE_ENTRIES_MAX = 10_000;
+export const RESOURCE_REGEX_CHARS_MAX: number = 128 * KIB;
+export const RESOURCE_PROBLEMS_MAX = 100;

@@ -2,6 +2,7 @@
  * Files, or objects of an API server, to snapshot. Each object stands on its own: one that is wrong is reported and replaced by its last
  * good version, and never keeps another from taking effect. What has not changed since the snapshot before is neither parsed nor checked again.
  */
+import { RESOURCE_PROBLEMS_MAX } from '../core/limits.ts';
 import { fieldName } from './field-name.ts';
 import { crossProblems } from './cross-problems.ts';
 import { byRouteAge } from './gateway/order.ts';
@@ -330,12 +331,18 @@ function keyOf({ kind, namespace, name }: Origin): string {
 class Faults implements Report {
   readonly problems: Problem[] = [];
   failed = false;
+  regexChars = 0;
+  #errors = 0;
   readonly #origin: Origin;
   readonly #document: SourceDocument;
 
   constructor(origin: Origin, document: SourceDocument) {
     this.#origin = origin;
     this.#document = document;
+  }
+
+  get isFull(): boolean {
+    return this.#errors >= RESOURCE_PROBLEMS_MAX;
   }
 
   error(path: Path, message: string, remedy: string, code = 'IST0106'): void {
@@ -347,8 +354,11 @@ class Faults implements Report {
     this.add('warning', path, message, remedy, code);
   }
 
+  /** Errors find room beside any number of warnings, as they decide. */
   add(severity: Severity, path: Path, message: string, remedy: string, code: string): void {
-    this.problems.push(this.problem(severity, path, message, remedy, code));
+    if (severity === 'error') this.#errors += 1;
+    const others = this.problems.length - Math.min(this.#errors, RESOURCE_PROBLEMS_MAX);
+    if (severity === 'error' ? this.#errors <= RESOURCE_PROBLEMS_MAX : others < RESOURCE_PROBLEMS_MAX) this.problems.push(this.problem(severity, path, message, remedy, code));
   }
 
   problem(severity: Severity, path: Path, message: string, remedy: string, code: string): Problem {

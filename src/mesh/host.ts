@@ -14,6 +14,20 @@ export function covers(pattern: string, host: string): boolean {
   return pattern === host;
 }
 
+/** Whether one of `patterns` covers a name, in a time that does not grow with their number. */
+export function coverage(patterns: readonly string[]): (host: string) => boolean {
+  const all = new Set(patterns);
+  const lengths = [...new Set(patterns.filter((pattern) => pattern.startsWith('*')).map(({ length }) => length))].sort((a, b) => a - b);
+  return (host) => {
+    if (all.has('*') || (all.has(host) && !host.startsWith('*'))) return true;
+    for (const length of lengths) {
+      if (length > host.length) return false;
+      if (all.has(`*${host.slice(host.length - length + 1)}`)) return true;
+    }
+    return false;
+  };
+}
+
 /** The more specific of two patterns first: exact names, then longer suffixes. */
 export function bySpecificity(a: string, b: string): number {
   const wildA = a.startsWith('*');

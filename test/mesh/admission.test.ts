@@ -70,4 +70,22 @@ describe('an object that is to be stored', () => {
     expect(told(admit(rule('web', to('nobody')), undefined, undefined))).toEqual({ refused: [], warned: [] });
     expect(told(admit(rule('web', { hosts: [] }), undefined, undefined)).refused).not.toEqual([]);
   });
+
+  it('keeps nobody busy, however large it is, and its errors are not lost among warnings', () => {
+    const refusals = (spec: unknown): string[] => told(admit(rule('web', spec), undefined, undefined)).refused;
+    const answering = { directResponse: { status: 204 } };
+    expect(refusals({ hosts: ['web'], http: [Object.fromEntries(Array.from({ length: 20_000 }, (_, i) => [`timeo${i}`, 1]))] })).toEqual([expect.stringContaining('spec.http[0]: there are 20000 entries; 10000 is the limit → take it apart')]);
+    expect(refusals({ hosts: ['web'], http: Array.from({ length: 5_000 }, () => ({ timout: 1 })) })).toHaveLength(100);
+    expect(refusals({ hosts: ['web'], http: [{ ['x'.repeat(1_000_000)]: 1, ...answering }] })).toHaveLength(1);
+    expect(refusals({ hosts: ['web'], http: Array.from({ length: 1_100 }, (_, i) => ({ match: [{ uri: { regex: `a${i}` } }], ...answering })) })[0]).toContain('the regular expressions of this object have more than 131072 characters together');
+    const warned = Array.from({ length: 200 }, (_, i) => ({ match: [{ statPrefix: `a${i}` }], ...answering }));
+    expect(refusals({ hosts: ['web'], http: [...warned, { timout: 1, ...answering }] })).toHaveLength(1);
+    expect(told(admit(rule('web', { hosts: ['web'], http: [...warned, answering] }), undefined, undefined)).warned).toHaveLength(100);
+  });
+
+  it('has its server names covered by its hosts, as they are written', () => {
+    const sni = (hosts: readonly string[], name: string): boolean => admit(rule('web', { hosts, tls: [{ match: [{ sniHosts: [name] }], route: [{ destination: { host: 'web' } }] }] }), undefined, undefined).refusals.length === 0;
+    for (const [host, name] of [['a.example', 'a.example'], ['*.example', 'a.example'], ['*.example', 'a.b.example'], ['*.example', '*.example'], ['*.example', '*.a.example']] as const) expect(sni(['other.example.com', host], name), `${host} ${name}`).toBe(true);
+    for (const [host, name] of [['a.example', 'b.example'], ['*.example', 'example'], ['a.example', '*.example'], ['*.a.example', '*.example']] as const) expect(sni([host], name), `${host} ${name}`).toBe(false);
+  });
 });

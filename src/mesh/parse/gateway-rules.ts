@@ -3,10 +3,10 @@ import { parseDuration } from '../duration.ts';
 import type {
   BackendTlsPolicySpec, CorsFilter, FilteredBackend, GatewaySpec, GrpcRouteSpec, HttpRouteMatch, HttpRouteRule, HttpRouteSpec, L4RouteSpec, ListenerSetSpec, ListenerSpec, NamedMatch, RouteFilter, WeightedBackend,
 } from '../gateway/resources.ts';
-import { regexFault } from '../regex.ts';
 import type { IstioGatewaySpec, IstioServer } from '../resources.ts';
 import { isAddress } from './address.ts';
 import type { Path } from './document.ts';
+import { checkRegex } from './schema.ts';
 import type { Report } from './schema.ts';
 
 export function checkGateway(spec: GatewaySpec, report: Report): void {
@@ -61,7 +61,7 @@ export function checkGrpcRoute({ rules = [] }: GrpcRouteSpec, report: Report): v
     for (const [j, { method, headers }] of (rule.matches ?? []).entries()) {
       const at = [...path, 'matches', j];
       if (method !== undefined && method.service === undefined && method.method === undefined) report.error([...at, 'method'], 'there is neither service nor method', 'name one of them, or both');
-      if (method?.type === 'RegularExpression') for (const field of ['service', 'method'] as const) checkRegex(method[field], [...at, 'method', field], report);
+      if (method?.type === 'RegularExpression') for (const field of ['service', 'method'] as const) checkRegex(method[field] ?? '', [...at, 'method', field], report);
       checkNamed(headers, [...at, 'headers'], report);
     }
     checkFilters(rule.filters, [...path, 'filters'], report);
@@ -86,11 +86,6 @@ function checkHttpMatch({ path: match, headers, queryParams }: HttpRouteMatch, p
 
 function checkNamed(matches: readonly NamedMatch[] | undefined, path: Path, report: Report): void {
   for (const [i, { type, value }] of (matches ?? []).entries()) if (type === 'RegularExpression') checkRegex(value, [...path, i, 'value'], report);
-}
-
-function checkRegex(pattern: string | undefined, path: Path, report: Report): void {
-  const fault = pattern === undefined ? undefined : regexFault(pattern);
-  if (fault !== undefined) report.error(path, `the regular expression is not RE2: ${fault}`, 'RE2 has no look-around and no back-references; rewrite it (github.com/google/re2/wiki/Syntax)');
 }
 
 /** The field that goes with each type of filter. */

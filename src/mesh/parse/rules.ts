@@ -1,5 +1,5 @@
 /** What a schema cannot say: rules between fields of one object (Istio's admission validation). */
-import { covers } from '../host.ts';
+import { coverage } from '../host.ts';
 import { parseDuration } from '../duration.ts';
 import type { ClientTls, DestinationRuleSpec, HttpRoute, L4Route, ServiceEntrySpec, StringMatch, VirtualServiceSpec, WorkloadEntrySpec } from '../resources.ts';
 import { isAddress, isNetwork } from './address.ts';
@@ -51,16 +51,18 @@ function checkVirtualService(spec: VirtualServiceSpec, report: Report): void {
   const { hosts = [], http = [], tls = [], tcp = [], gateways = ['mesh'] } = spec;
   if (http.length + tls.length + tcp.length === 0) report.error(['spec'], 'there is no http, tls or tcp route', 'add at least one');
   if (hosts.length === 0 && (tls.length > 0 || tcp.length > 0 || spec.gateways !== undefined)) report.error(['spec'], 'hosts is missing', 'name the hosts; only a delegate (http routes alone, no gateways) has none');
+  const again = repeated(hosts);
   for (const [i, host] of hosts.entries()) {
     checkHost(host, ['spec', 'hosts', i], report);
     if (host === '*' && gateways.includes('mesh')) report.error(['spec', 'hosts', i], 'the host "*" cannot be used in the mesh', 'name the hosts, or bind the VirtualService to gateways only');
-    if (hosts.indexOf(host) !== i) report.error(['spec', 'hosts', i], `duplicate host "${host}"`, 'name each host once');
+    if (again.has(i)) report.error(['spec', 'hosts', i], `duplicate host "${host}"`, 'name each host once');
   }
   checkExportTo(spec.exportTo, report);
   for (const [i, route] of http.entries()) checkHttpRoute(route, ['spec', 'http', i], hosts.length === 0, report);
   const all = http.findIndex(({ match = [] }) => match.length === 0);
   if (all >= 0 && all < http.length - 1) report.warning(['spec', 'http', all + 1], `http[${all}] takes every request, so this route and those after it get none`, `move http[${all}] to the end, or give it a match`, 'IST0130');
-  for (const [i, route] of tls.entries()) checkTlsRoute(route, ['spec', 'tls', i], hosts, report);
+  const isCovered = coverage(hosts);
+  for (const [i, route] of tls.entries()) checkTlsRoute(route, ['spec', 'tls', i], isCovered, report);
   for (const [i, route] of tcp.entries()) checkL4Route(route, ['spec', 'tcp', i], report);
 }
 
@@ -158,12 +160,12 @@ function checkCors({ corsPolicy }: HttpRoute, path: Path, report: Report): void 
   if (maxAge !== undefined && maxAge % 1000 !== 0) report.error([...path, 'corsPolicy', 'maxAge'], 'not a whole number of seconds', 'use whole seconds');
 }
 
-function checkTlsRoute(route: L4Route, path: Path, hosts: readonly string[], report: Report): void {
+function checkTlsRoute(route: L4Route, path: Path, isCovered: (host: string) => boolean, report: Report): void {
   checkL4Route(route, path, report);
   for (const [i, match] of (route.match ?? []).entries()) {
     if ((match.sniHosts ?? []).length === 0) report.error([...path, 'match', i], 'there are no sniHosts', 'name the server names to match');
     for (const [j, sni] of (match.sniHosts ?? []).entries()) {
-      if (!hosts.some((host) => covers(host, sni))) report.error([...path, 'match', i, 'sniHosts', j], `"${sni}" is not covered by the hosts of the VirtualService`, 'add it to hosts');
+      if (!isCovered(sni)) report.error([...path, 'match', i, 'sniHosts', j], `"${sni}" is not covered by the hosts of the VirtualService`, 'add it to hosts');
     }
   }
 }
@@ -181,8 +183,9 @@ function checkDestinationRule(spec: DestinationRuleSpec, report: Report): void {
   checkExportTo(spec.exportTo, report);
   checkSelector(spec.workloadSelector?.matchLabels, ['spec', 'workloadSelector', 'matchLabels'], report);
   const names = (spec.subsets ?? []).map(({ name }) => name);
+  const again = repeated(names);
   for (const [i, name] of names.entries()) {
-    if (names.indexOf(name) !== i) report.error(['spec', 'subsets', i, 'name'], `duplicate subset "${name}"`, 'give each subset a name of its own', 'ORLOP021');
+    if (again.has(i)) report.error(['spec', 'subsets', i, 'name'], `duplicate subset "${name}"`, 'give each subset a name of its own', 'ORLOP021');
     if (typeof name === 'string' && !/^[a-zA-Z0-9]([-a-zA-Z0-9_.]*[a-zA-Z0-9])?$/.test(name)) report.error(['spec', 'subsets', i, 'name'], `"${name}" is no valid subset name`, 'use letters, digits and dashes');
   }
   const policies: [unknown, Path][] = [[spec.trafficPolicy, ['spec', 'trafficPolicy']], ...(spec.subsets ?? []).map(({ trafficPolicy }, i): [unknown, Path] => [trafficPolicy, ['spec', 'subsets', i, 'trafficPolicy']])];
@@ -226,10 +229,11 @@ function checkServiceEntry(spec: ServiceEntrySpec, report: Report): void {
     checkSubnet(address, ['spec', 'addresses', i], report);
     if (address.includes('/') && resolution !== 'NONE' && resolution !== 'STATIC') report.error(['spec', 'addresses', i], 'networks are for resolution NONE and STATIC', 'give a single address');
   }
+  const [numbersAgain, namesAgain] = [repeated(ports.map((port) => port.number)), repeated(ports.map(({ name }) => name))];
   for (const [i, port] of ports.entries()) {
     if (port.protocol !== undefined && !PROTOCOLS.includes(port.protocol.toUpperCase())) report.error(['spec', 'ports', i, 'protocol'], `unknown protocol "${port.protocol}"`, `did you mean ${nearest(port.protocol, PROTOCOLS) ?? 'TCP'}?`);
-    if (ports.findIndex(({ number }) => number === port.number) !== i) report.error(['spec', 'ports', i, 'number'], `duplicate port ${port.number}`, 'list each port once');
-    if (ports.findIndex(({ name }) => name === port.name) !== i) report.error(['spec', 'ports', i, 'name'], `duplicate port name "${port.name}"`, 'give each port a name of its own');
+    if (numbersAgain.has(i)) report.error(['spec', 'ports', i, 'number'], `duplicate port ${port.number}`, 'list each port once');
+    if (namesAgain.has(i)) report.error(['spec', 'ports', i, 'name'], `duplicate port name "${port.name}"`, 'give each port a name of its own');
   }
   if (resolution === 'NONE' && endpoints.length > 0) report.error(['spec', 'endpoints'], 'resolution NONE has no endpoints of its own', 'use STATIC or DNS');
   if (resolution === 'STATIC' && endpoints.length === 0 && spec.workloadSelector === undefined) report.error(['spec'], 'resolution STATIC needs endpoints or a workloadSelector', 'add endpoints');
@@ -249,9 +253,10 @@ function checkService({ clusterIP, clusterIPs = [], externalName, type, ports = 
     if (address !== undefined && address !== '' && address !== 'None' && !isAddress(address)) report.error(['spec', ...path], `"${address}" is neither an IP address nor None`, 'write an IP address, or None for a headless Service');
   }
   if (type === 'ExternalName' && (externalName ?? '') === '') report.error(['spec'], 'externalName is missing', 'name the host that it stands for');
-  for (const [i, { name = '', port, protocol = 'TCP' }] of ports.entries()) {
+  const again = repeated(ports.map(({ port, protocol = 'TCP' }) => `${port} ${protocol}`));
+  for (const [i, { name = '', port }] of ports.entries()) {
     if (ports.length > 1 && name === '') report.error(['spec', 'ports', i], 'a Service with several ports needs a name for each', 'add name');
-    if (ports.findIndex((other) => other.port === port && (other.protocol ?? 'TCP') === protocol) !== i) report.error(['spec', 'ports', i, 'port'], `duplicate port ${port}`, 'list each port once');
+    if (again.has(i)) report.error(['spec', 'ports', i, 'port'], `duplicate port ${port}`, 'list each port once');
   }
 }
 
@@ -306,3 +311,12 @@ function checkExportTo(exportTo: readonly string[] | undefined, report: Report):
   if (exportTo !== undefined && exportTo.length > 1 && (exportTo.includes('*') || exportTo.includes('~'))) report.error(['spec', 'exportTo'], '"*" and "~" stand alone', 'list namespaces, or one of "." "*" "~"');
 }
 
+/** The places of values that have stood before them already. */
+function repeated(values: readonly unknown[]): ReadonlySet<number> {
+  const seen = new Set<unknown>();
+  return new Set(values.flatMap((value, i) => {
+    if (seen.has(value)) return [i];
+    seen.add(value);
+    return [];
+  }));
+}

@@ -2,6 +2,7 @@
  * What the fields of a resource may be. A field is honoured, or known and not honoured yet, or unknown; nothing is passed over
  * in silence. Schemas are data, so that they can be listed as well as checked against.
  */
+import { RESOURCE_ENTRIES_MAX, RESOURCE_REGEX_CHARS_MAX } from '../../core/limits.ts';
 import { parseDuration } from '../duration.ts';
 import { regexFault } from '../regex.ts';
 import type { Path } from './document.ts';
@@ -62,13 +63,17 @@ export function later(effect: string, of: Schema = any): Schema {
 
 /** Receives what is wrong with a field. */
 export interface Report {
+  /** There are so many errors that more would be of no use: nothing further needs to be looked at. */
+  readonly isFull: boolean;
+  /** Of the regular expressions that have been compiled for the object so far. */
+  regexChars: number;
   error(path: Path, message: string, remedy: string, code?: string): void;
   warning(path: Path, message: string, remedy: string, code?: string): void;
 }
 
 /** Check `value` against `schema`, reporting every fault with the path of its field. */
 export function check(value: unknown, schema: Schema, path: Path, report: Report): void {
-  if (value === null || value === undefined) return;
+  if (value === null || value === undefined || report.isFull) return;
   switch (schema.type) {
     case 'any':
       return;
@@ -100,15 +105,21 @@ export function check(value: unknown, schema: Schema, path: Path, report: Report
       return;
     case 'list':
       if (!Array.isArray(value)) wrongType(value, 'a list', path, report);
-      else for (const [i, item] of value.entries()) checkPresent(item, schema.of, [...path, i], report);
+      else if (hasRoom(value.length, path, report)) for (const [i, item] of value.entries()) checkPresent(item, schema.of, [...path, i], report);
       return;
     case 'map':
       if (!isRecord(value)) wrongType(value, 'a map', path, report);
-      else for (const [key, item] of Object.entries(value)) checkPresent(item, schema.of, [...path, key], report);
+      else if (hasRoom(Object.keys(value).length, path, report)) for (const [key, item] of Object.entries(value)) checkPresent(item, schema.of, [...path, key], report);
       return;
     case 'object':
       checkObject(value, schema, path, report);
   }
+}
+
+function hasRoom(entries: number, path: Path, report: Report): boolean {
+  if (entries <= RESOURCE_ENTRIES_MAX) return true;
+  report.error(path, `there are ${entries} entries; ${RESOURCE_ENTRIES_MAX} is the limit`, 'take it apart');
+  return false;
 }
 
 /** An entry that is there and says nothing would change what the others mean (a match on a header, dropped, matches everything). */
@@ -126,7 +137,20 @@ function checkText(value: unknown, type: 'string' | 'regex' | 'regexOrStar' | 'd
     return;
   }
   if (type === 'duration' && parseDuration(value) === undefined) report.error(path, `"${value}" is no duration`, 'write it as 10s, 250ms or 1h30m');
-  const fault = type === 'regex' || (type === 'regexOrStar' && value !== '*') ? regexFault(value) : undefined;
+  if (type === 'regex' || (type === 'regexOrStar' && value !== '*')) checkRegex(value, path, report);
+}
+
+/** Repetitions make short ones as dear as long ones. */
+const REGEX_COST_LEAST = 128;
+
+/** Compiling one takes up to milliseconds, so they are bounded together. */
+export function checkRegex(pattern: string, path: Path, report: Report): void {
+  report.regexChars += Math.max(REGEX_COST_LEAST, pattern.length);
+  if (report.regexChars > RESOURCE_REGEX_CHARS_MAX) {
+    report.error(path, `the regular expressions of this object have more than ${RESOURCE_REGEX_CHARS_MAX} characters together`, 'take it apart');
+    return;
+  }
+  const fault = regexFault(pattern);
   if (fault !== undefined) report.error(path, `the regular expression is not RE2: ${fault}`, 'RE2 has no look-around and no back-references; rewrite it (github.com/google/re2/wiki/Syntax)');
 }
 
@@ -149,7 +173,9 @@ function checkObject(value: unknown, { fields, required }: Extract<Schema, { typ
     wrongType(value, 'an object', path, report);
     return;
   }
+  if (!hasRoom(Object.keys(value).length, path, report)) return;
   for (const [key, item] of Object.entries(value)) {
+    if (report.isFull) return;
     const schema = Object.hasOwn(fields, key) ? fields[key] : undefined;
     if (schema === undefined) unknownField(key, Object.keys(fields), [...path, key], report);
     else if (item === null) report.warning([...path, key], 'the field is empty, which is as if it were not there', 'give it a value, or remove it', 'ORLOP013');
@@ -162,7 +188,7 @@ function checkObject(value: unknown, { fields, required }: Extract<Schema, { typ
 
 function unknownField(key: string, known: readonly string[], path: Path, report: Report): void {
   const near = nearest(key, known);
-  report.error(path, `unknown field "${key}"`, near === undefined ? `known here: ${known.join(', ')}` : `did you mean "${near}"?`, 'IST0106');
+  report.error(path, `unknown field "${key.slice(0, WORD_CHARS_MAX)}"`, near === undefined ? `known here: ${known.join(', ')}` : `did you mean "${near}"?`, 'IST0106');
 }
 
 function wrongType(value: unknown, wanted: string, path: Path, report: Report): void {
@@ -189,8 +215,12 @@ export function isRecord(value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
+/** A longer word is no misspelt name. */
+const WORD_CHARS_MAX = 64;
+
 /** The known name that `word` is most likely a misspelling of. */
 export function nearest(word: string, known: readonly string[]): string | undefined {
+  if (word.length > WORD_CHARS_MAX) return undefined;
   let best: string | undefined;
   let bestDistance = Math.max(2, Math.floor(word.length / 3)) + 1;
   for (const candidate of known) {
