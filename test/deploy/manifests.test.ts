@@ -121,6 +121,15 @@ describe('the objects', () => {
     expect(manifests('overlays/prometheus-operator').map(({ kind, metadata }) => `${kind} ${metadata.name}`)).toEqual(['PodMonitor orlop-control', 'PodMonitor orlop-agent']);
   });
 
+  it('let the next agent of a node start beside the one that serves: neither claims a port of the node, and each is asked for itself', () => {
+    const { updateStrategy, template } = find('DaemonSet', 'orlop-agent').spec as unknown as { updateStrategy: unknown; template: { spec: { containers: Record<string, unknown>[] } } };
+    expect(updateStrategy).toEqual({ type: 'RollingUpdate', rollingUpdate: { maxSurge: 1, maxUnavailable: 0 } });
+    const [agent] = template.spec.containers;
+    expect(agent?.['ports']).toBeUndefined();
+    expect(agent).toMatchObject({ startupProbe: { exec: { command: ['/usr/bin/orlop', 'ready'] } } });
+    expect(agent?.['env']).toContainEqual({ name: 'ORLOP_INSTANCE', valueFrom: { fieldRef: { fieldPath: 'metadata.name' } } });
+  });
+
   it('name only what exists: roles, service accounts, volumes', () => {
     for (const { roleRef, subjects = [], spec } of base) {
       if (roleRef !== undefined) expect(find(roleRef.kind, roleRef.name), roleRef.name).toBeDefined();
