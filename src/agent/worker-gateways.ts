@@ -28,6 +28,7 @@ export class WorkerGateways {
   /** They are gone, and finish what they have. */
   readonly #leaving = new Set<Gateway>();
   #snapshot: Snapshot | undefined;
+  #serving: Promise<void> = Promise.resolve();
 
   constructor(dataplane: DataPlane, podAt: (address: string) => string | undefined) {
     this.#dataplane = dataplane;
@@ -51,7 +52,11 @@ export class WorkerGateways {
   }
 
   /** Serve a gateway on these sockets and on no others. Rejects when one of them cannot be listened on. */
-  async serve({ id, workload, baggage, addresses, sockets }: ServedGateway): Promise<void> {
+  async serve(served: ServedGateway): Promise<void> {
+    await this.#inTurn(async () => this.#serve(served));
+  }
+
+  async #serve({ id, workload, baggage, addresses, sockets }: ServedGateway): Promise<void> {
     const gateway = this.#gateways.get(workload)?.gateway ?? this.#open(id, workload, baggage, addresses);
     if (gateway === undefined) return;
     gateway.retain(new Set(sockets.map(({ fd }) => fd)));
@@ -66,6 +71,10 @@ export class WorkerGateways {
 
   /** It is gone, or another node's now. */
   forget(workload: string): void {
+    void this.#inTurn(async () => this.#forget(workload));
+  }
+
+  #forget(workload: string): void {
     const gateway = this.#gateways.get(workload)?.gateway;
     if (gateway === undefined) return;
     this.#gateways.delete(workload);
@@ -93,6 +102,13 @@ export class WorkerGateways {
   /** Accept no more, and close what has been idle for so long. */
   drain(idleMs?: number): void {
     for (const { gateway } of this.#gateways.values()) gateway.drain(idleMs);
+  }
+
+  /** One after the other: what was said last is what counts. */
+  async #inTurn(step: () => Promise<void>): Promise<void> {
+    const done = this.#serving.then(step);
+    this.#serving = done.catch(() => undefined);
+    await done;
   }
 
   #open(id: GatewayId, workload: string, baggage: string, addresses: readonly string[]): Gateway | undefined {

@@ -56,6 +56,7 @@ export class GatewayCredentials implements CredentialBook {
   #gateways: readonly Placed[] = [];
   #nodeLabels: Snapshot['nodeLabels'] = {};
   #timer: Timer | undefined;
+  #isFull = false;
   #reading = false;
   #again = false;
   #closed = false;
@@ -72,7 +73,12 @@ export class GatewayCredentials implements CredentialBook {
     for (const source of this.#entries.keys()) if (!refs.has(source)) this.#entries.delete(source);
     let isNew = false;
     for (const [source, ref] of refs) {
-      if (this.#entries.has(source) || this.#entries.size >= CREDENTIALS_MAX) continue;
+      if (this.#entries.has(source)) continue;
+      if (this.#entries.size >= CREDENTIALS_MAX) {
+        if (!this.#isFull) this.#options.log.error({ source, max: CREDENTIALS_MAX }, 'gateways name more Secrets and ConfigMaps than are kept; this one and others are not read');
+        this.#isFull = true;
+        break;
+      }
       this.#entries.set(source, { ref, digest: '', credential: undefined });
       isNew = true;
     }
