@@ -137,6 +137,21 @@ describe('pods that start', { timeout: 180_000 }, () => {
     await cluster.until('nobody is enrolled', async () => (await metric(first, /^orlop_enrolled_pods /)) === 0);
   });
 
+  it('are captured from the first packet on also when their sandbox is made anew', async () => {
+    const fetch = { name: 'main', image: BUSYBOX_IMAGE, command: ['sh', '-c', `${FETCH.join(' ')} && exec sleep infinity`] };
+    await cluster.apply([pod('anew', first.name, { spec: { containers: [fetch] } })]);
+    await cluster.kubectl(['wait', '--for=condition=Ready', '--timeout=60s', 'pod/anew', '-n', 'shop']);
+    const [uid = '', address] = (await cluster.kubectl(['get', 'pod', 'anew', '-n', 'shop', '-o', 'jsonpath={.metadata.uid} {.status.podIP}'])).split(' ');
+    const before = await requests(PRINCIPAL);
+    await onNode(first, 'sh', '-c', `for pid in $(grep -l ${uid} /proc/[0-9]*/cgroup | cut -d/ -f3); do [ "$(cat /proc/$pid/comm)" != pause ] || kill -9 $pid; done`);
+    await cluster.until('it is there again, at another address, and has fetched', async () => {
+      const state = await cluster.kubectl(['get', 'pod', 'anew', '-n', 'shop', '-o', 'jsonpath={.status.podIP} {.status.containerStatuses[0].ready}']);
+      return !state.startsWith(`${address ?? ''} `) && state.endsWith(' true') && (await requests(PRINCIPAL)) === before + 1;
+    }, 120_000);
+    expect(await metric(first, /^orlop_pods_repaired_total /)).toBe(0);
+    await cluster.kubectl(['delete', 'pod', 'anew', '-n', 'shop']);
+  });
+
   it('are captured again soon when another plugin overwrites the network configuration', async () => {
     await overwriteConfig();
     await cluster.until('the entry is back', async () => (await onNode(first, 'cat', CONFIG)).includes('"orlop-cni"'));
