@@ -11,6 +11,7 @@ import { inOrder, isPart, MADE_LATER, PART_OF } from './manifest.ts';
 import type { Manifest } from './manifest.ts';
 import { sweepNodes } from './node-sweep.ts';
 import type { NodeFinding } from './node-sweep.ts';
+import { removePodMarks } from './pod-marks.ts';
 
 export interface UninstallOptions {
   readonly namespace: string;
@@ -71,7 +72,10 @@ async function removeAgents(objects: ClusterObjects, object: Manifest, options: 
   const pods = agents === undefined ? [] : await podsOf(objects, agents);
   const nodes = [...new Set(pods.map(({ spec }) => record(spec)['nodeName']).filter((name) => typeof name === 'string'))].sort();
   const isGoing = await removeWorkload(objects, object, options, 'agent', 'letting pods go');
-  if (!isGoing || agents === undefined || timeoutMs === undefined || nodes.length === 0) return;
+  if (!isGoing || agents === undefined || timeoutMs === undefined) return;
+  const marked = await removePodMarks(objects.client);
+  if (marked > 0) onProgress(`${marked} pod${marked === 1 ? '' : 's'} still said to be in the mesh; corrected`);
+  if (nodes.length === 0) return;
   onProgress(`looking at ${nodes.length} node${nodes.length === 1 ? '' : 's'}`);
   for (const finding of await sweepNodes(objects, agents, nodes, timeoutMs)) onNode(finding);
 }
