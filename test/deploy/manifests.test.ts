@@ -207,7 +207,9 @@ describe('the rights', () => {
     const leader = { leads: true };
     for (const [kind, [apiVersion = '']] of CONTROL_KINDS) {
       const metadata = kind === 'GatewayClass' ? { name: 'one' } : { name: 'one', namespace: 'shop' };
-      server.put({ apiVersion, kind: bareKind(kind), metadata, spec: specs[kind] ?? {} });
+      // What was said earlier of an ancestor that is none any more is taken back.
+      const status = kind === 'BackendTLSPolicy' ? { status: { ancestors: [{ ancestorRef: { name: 'gone' }, controllerName: CONTROLLER_NAME, conditions: [] }] } } : {};
+      server.put({ apiVersion, kind: bareKind(kind), metadata, spec: specs[kind] ?? {}, ...status });
     }
     server.put({ apiVersion: 'admissionregistration.k8s.io/v1', kind: 'ValidatingWebhookConfiguration', metadata: { name: 'orlop-control' }, webhooks: [{ name: 'one' }] });
     const source = await ApiSource.open({ client: server.client(), node: undefined, savedPath: undefined, clock: systemClock, random: systemRandom, log });
