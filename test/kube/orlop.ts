@@ -28,11 +28,6 @@ export async function deployOrlop(cluster: Cluster): Promise<void> {
   }
 }
 
-/** `kubectl delete -k deploy/`. */
-export async function removeOrlop(cluster: Cluster): Promise<void> {
-  await cluster.kubectl(['delete', '-k', DEPLOY, '--timeout=60s']);
-}
-
 /** `orlop install`, with the definitions of Istio's kinds; resolves when agents and control plane are ready; returns what the command said. */
 export async function installOrlop(cluster: Cluster): Promise<string> {
   return must(cluster, ['install']);
