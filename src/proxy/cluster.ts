@@ -170,7 +170,7 @@ export class Cluster implements Service, PoolHost, AttemptHost {
       attempt.abort(overflow('http2MaxRequests', budget.limits.maxRequests));
       return DISCARD;
     }
-    return serveLocally(local, endpoint, connection, attempt, this.clock);
+    return serveLocally(local, endpoint, connection, this.spec.protocol, attempt, this.clock);
   }
 
   /** The pod behind the endpoint, when exchanges are handed to it straight. */

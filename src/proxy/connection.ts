@@ -1,5 +1,5 @@
 /** A connection that was accepted, captured or at a gateway: whose it is, where it came from and where it meant to go. */
-import type { Destination, Table } from '../mesh/table.ts';
+import type { Destination, Protocol, Table } from '../mesh/table.ts';
 import type { WorkloadHandle } from './workload.ts';
 
 /** Who the other end has proved to be, and how what it sends is kept from others. */
@@ -28,6 +28,8 @@ export interface Connection {
   serverName: string;
   /** Who pods of this node see at the other end, where that is not who connected: of a gateway's connection, the gateway. */
   readonly onward?: { readonly peer: Peer; readonly remoteAddress: string };
+  /** Of one that a neighbour would have made: what its side takes the port to speak. */
+  readonly protocol?: Protocol;
   /** What the destination is by the table of the last request, so that a kept-alive connection looks it up once. */
   known?: { readonly table: Table; readonly destination: Destination | undefined };
 }

@@ -5,7 +5,7 @@
  */
 import type { Clock } from '../core/clock.ts';
 import { APP_CLIENTS_MAX, APP_IDLE_TIMEOUT_MS } from '../core/limits.ts';
-import type { RetryPolicy } from '../mesh/table.ts';
+import type { Protocol, RetryPolicy } from '../mesh/table.ts';
 import { Attempt, AttemptRequest } from './attempt.ts';
 import type { AttemptHost } from './attempt.ts';
 import { Budget } from './budget.ts';
@@ -122,9 +122,15 @@ class App implements Service, PoolHost, AttemptHost {
     exchange.service ??= this.#workload.table.inbound.get(connection.destinationPort)?.service;
     const endpoint = this.#endpointFor(connection);
     const attempt = new Attempt(this, endpoint, exchange, head, response);
-    const codec = codecFor(this.#codecs, this.#workload.table.inbound.get(connection.destinationPort)?.protocol, head);
+    const codec = codecFor(this.#codecs, this.#protocolOf(connection), head);
     const pool = endpoint.pool(codec) ?? endpoint.keep(this.#makePool(connection, codec));
     return new AttemptRequest(attempt, pool.send(attempt));
+  }
+
+  /** Of a port that nobody has declared, what the client's side takes it for: over a wire it would come as that. */
+  #protocolOf({ destinationPort, protocol }: Connection): Protocol | undefined {
+    const declared = this.#workload.table.inbound.get(destinationPort)?.protocol;
+    return declared === undefined || declared === 'sniff' ? (protocol ?? declared) : declared;
   }
 
   close(): void {

@@ -3,6 +3,7 @@
  * stack. One hop, no wire, no serialisation; the server's side still sees an exchange of its own and reports as `destination`.
  */
 import type { Clock } from '../core/clock.ts';
+import type { Protocol } from '../mesh/table.ts';
 import type { Attempt } from './attempt.ts';
 import type { Connection } from './connection.ts';
 import type { Endpoint } from './endpoint.ts';
@@ -10,16 +11,16 @@ import type { RequestSink } from './exchange.ts';
 import { Exchange } from './record.ts';
 import type { WorkloadHandle } from './workload.ts';
 
-/** Hand the attempt to the inbound stack of `pod`; `client` is the captured connection it came from. */
-export function serveLocally(pod: WorkloadHandle, endpoint: Endpoint, client: Connection, attempt: Attempt, clock: Clock): RequestSink {
-  const connection = localConnection(pod, endpoint, client);
+/** Hand the attempt to the inbound stack of `pod`; `client` is the captured connection it came from, `protocol` that of the cluster. */
+export function serveLocally(pod: WorkloadHandle, endpoint: Endpoint, client: Connection, protocol: Protocol, attempt: Attempt, clock: Clock): RequestSink {
+  const connection = localConnection(pod, endpoint, client, protocol);
   attempt.begun(false, clientAddress(client, endpoint.address));
   const exchange = new Exchange('destination', connection, undefined, clock.nowMs());
   return pod.inbound(connection).serve(exchange, attempt.requestHead, attempt);
 }
 
 /** The connection that the server's side would have accepted, had there been a wire. */
-export function localConnection(pod: WorkloadHandle, endpoint: Endpoint, client: Connection): Connection {
+export function localConnection(pod: WorkloadHandle, endpoint: Endpoint, client: Connection, protocol: Protocol): Connection {
   const { peer } = client.onward ?? client;
   return {
     workload: pod,
@@ -30,6 +31,7 @@ export function localConnection(pod: WorkloadHandle, endpoint: Endpoint, client:
     destinationAddress: endpoint.address,
     destinationPort: endpoint.port,
     serverName: client.serverName,
+    protocol,
   };
 }
 

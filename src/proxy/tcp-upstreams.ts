@@ -270,7 +270,7 @@ class ServerSide {
 function localSide(pod: WorkloadHandle, endpoint: Endpoint, client: Connection): Connection | undefined {
   const { inbound, security } = pod.table;
   if (security.jwtRules.length > 0 && inbound.get(endpoint.port)?.protocol !== 'tcp') return undefined;
-  const connection = localConnection(pod, endpoint, client);
+  const connection = localConnection(pod, endpoint, client, 'tcp');
   return pod.admission.providerFor(connection) === undefined ? connection : undefined;
 }
 

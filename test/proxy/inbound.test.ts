@@ -46,6 +46,17 @@ test('a client that was captured over loopback reaches the application with its 
   expect(world.dials[0]?.clientAddress).toBe('10.0.0.1');
 });
 
+test('a neighbour is spoken to as it would be over a wire', () => {
+  // Declared by nobody, and HTTP/1.1 to this client (a gateway, or another Service of the pods): what the caller speaks says nothing then.
+  for (const [declared, cluster, spoken] of [[undefined, 'http', '1.1'], ['sniff', 'http', '1.1'], ['sniff', 'sniff', '2'], ['sniff', 'grpc', '2'], ['http', 'http2', '1.1']] as const) {
+    const { world } = together({}, { protocol: cluster });
+    const inbound = new Map(declared === undefined ? [] : [[9080, { protocol: declared, service }]]);
+    world.workloads.set('default/reviews', world.pod('default/reviews', tableOf({ inbound })));
+    expect(world.send({ version: 20 }).status).toBe(200);
+    expect([declared, cluster, ...world.spoken]).toEqual([declared, cluster, spoken]);
+  }
+});
+
 test('limits hold for a pod of the same node too', () => {
   const { world } = together({}, { limits: { ...LIMITS, maxRequests: 1 } });
   world.script = silent;

@@ -211,6 +211,7 @@ export interface RequestOptions {
   readonly headers?: Readonly<Record<string, string>>;
   readonly body?: string | readonly string[];
   readonly connection?: Connection;
+  readonly version?: RequestHead['version'];
   /** Leave the request open: the test goes on itself. */
   readonly unfinished?: boolean;
 }
@@ -268,7 +269,19 @@ export class World {
     open: (transport, owner) => new FakeConnection(this, this.#targets.get(transport) as DialTarget, owner),
   };
 
-  readonly codecs: Codecs = { http1: this.codec, http2: this.codec };
+  /** The versions of HTTP in which connections were opened, in order. */
+  readonly spoken: string[] = [];
+  readonly codecs: Codecs = { http1: this.#speaking('1.1'), http2: this.#speaking('2') };
+
+  #speaking(version: string): UpstreamCodec {
+    return {
+      ...this.codec,
+      open: (transport, owner) => {
+        this.spoken.push(version);
+        return this.codec.open(transport, owner);
+      },
+    };
+  }
 
   /** An enrolled pod with its inbound stack. */
   pod(id: string, table: Table): WorkloadHandle {
@@ -301,9 +314,9 @@ export class World {
   /** Send a request; dials are answered at once unless the test holds them. */
   request(options: RequestOptions = {}): FakeClient {
     const client = new FakeClient();
-    const { connection = this.connection, method = 'GET', path = '/', host = HOST } = options;
+    const { connection = this.connection, method = 'GET', path = '/', host = HOST, version = 11 } = options;
     client.exchange = new Exchange('source', connection, this.workload.table, this.clock.nowMs());
-    const head = new RequestHead(method, path, host, 11);
+    const head = new RequestHead(method, path, host, version);
     head.headers.add('Host', host);
     for (const [name, value] of Object.entries(options.headers ?? {})) head.headers.add(name, value);
     const body = typeof options.body === 'string' ? [options.body] : (options.body ?? []);
