@@ -48,5 +48,6 @@ it('no request fails that would not have failed without a mesh', async () => {
   const outside = await churn(false);
   const inside = await churn(true);
   expect(inside.requests).toBeGreaterThan(0);
-  expect(inside.failed).toBeLessThanOrEqual(outside.failed);
+  // Without a mesh some fail too, as Endpoints are a moment behind: few, and by chance. Three standard deviations more are no chance.
+  expect(inside.failed).toBeLessThanOrEqual(outside.failed + 3 * Math.sqrt(outside.failed + 1));
 }, 240_000 + 3 * SECONDS * 1000);
