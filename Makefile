@@ -23,7 +23,7 @@ story: .setup-done ## Orlop on a real Kubernetes of two nodes on this machine: i
 
 test: .setup-done build ## every test: network namespaces, both backends, a real Kubernetes (needs root; Go to build that once)
 	@scripts/kube.sh >/dev/null
-	@$(NODE) scripts/test.ts
+	@$(NODE) scripts/test.ts --project unit --project kernel --project kube
 
 test-kube: .setup-done ## only those on a real Kubernetes of two nodes on this machine (KEEP=1 leaves the cluster running)
 	@scripts/kube.sh >/dev/null
@@ -31,6 +31,10 @@ test-kube: .setup-done ## only those on a real Kubernetes of two nodes on this m
 
 gateway-conformance: .setup-done ## the Gateway API's own suite against Orlop on that Kubernetes; writes docs/conformance (about 20 minutes)
 	@$(NODE) scripts/gateway-conformance.ts $(ARGS)
+
+churn: .setup-done ## failures while pods come and go, with and without the mesh (CHURN_PODS=50 CHURN_SECONDS=300; a machine that does nothing else)
+	@scripts/kube.sh >/dev/null
+	@$(NODE) scripts/test.ts --project churn
 
 kube-up: .setup-done ## that cluster, to try things on (make kube-down removes it)
 	@$(NODE) test/kube/cluster/main.ts up
