@@ -8,7 +8,7 @@ import { runCommand, sleep } from './command.ts';
 import type { Lab } from './lab.ts';
 import { LabError } from './lab-error.ts';
 
-const APPLIED_TIMEOUT_MS = 10_000;
+const APPLIED_TIMEOUT_MS = 30_000;
 const POLL_MS = 20;
 
 export interface Series {

@@ -82,7 +82,7 @@ describe('a pod that nobody has told about', () => {
   it('is not taken for another: the namespace must have its address', async () => {
     run(namespace('10.99.0.2/32'));
     await expect.poll(() => finder.locate([pod('10.99.0.1')]).get('shop/web')).toMatchObject({ absent: false, reason: expect.stringContaining('with its address 10.99.0.1') as string });
-    expect(finder.locate([pod('10.99.0.2', UID.replace('2', '3'))]).get('shop/web')).toEqual({ reason: 'none of its processes is on this node', absent: true });
+    expect(finder.locate([pod('10.99.0.2', UID.replace('2', '3'))]).get('shop/web')).toEqual({ reason: 'none of its processes is on this node, or its network namespace is gone', absent: true });
   });
 
   it('of the host network has none of its own', async () => {
