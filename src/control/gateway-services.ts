@@ -4,7 +4,7 @@
  */
 import type { Logger } from '../core/log.ts';
 import { GATEWAY_PORT_FIRST, GATEWAY_PORT_LAST } from '../core/ports.ts';
-import { ApiError } from '../kube/api-client.ts';
+import { ApiError, unlessMissing } from '../kube/api-client.ts';
 import type { ApiClient, ApiObject } from '../kube/api-client.ts';
 import { compileGateway, gatewaysOf } from '../mesh/gateway/compile.ts';
 import { isGatewayPort, isPlacedOn, placementOf, serviceAccountOf } from '../mesh/gateway/placement.ts';
@@ -212,15 +212,6 @@ function serviceOf(id: GatewayId, ports: ReadonlyMap<number, number>, { objects 
 
 function keyOf({ kind, namespace, name }: GatewayId): string {
   return `${kind} ${namespace}/${name}`;
-}
-
-async function unlessMissing(answer: Promise<ApiObject>): Promise<ApiObject | undefined> {
-  try {
-    return await answer;
-  } catch (error) {
-    if (error instanceof ApiError && error.status === 404) return undefined;
-    throw error;
-  }
 }
 
 /** The same value with the members of its objects in one order, whoever wrote them. */

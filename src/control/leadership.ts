@@ -5,7 +5,7 @@
 import type { Clock, Timer } from '../core/clock.ts';
 import type { Logger } from '../core/log.ts';
 import type { Random } from '../core/random.ts';
-import { ApiError } from '../kube/api-client.ts';
+import { ApiError, unlessMissing } from '../kube/api-client.ts';
 import type { ApiClient, ApiObject } from '../kube/api-client.ts';
 
 /** The one of the replicas that changes what all of them share. */
@@ -97,7 +97,7 @@ export class Leadership implements Leader {
   async #acquire(): Promise<boolean> {
     const { client, identity, clock } = this.#options;
     const now = microTime(clock.wallMs());
-    const lease = await this.#find();
+    const lease = await unlessMissing(this.#options.client.send(this.#path));
     const fresh = { holderIdentity: identity, leaseDurationSeconds: LEASE_MS / 1000, acquireTime: now, renewTime: now };
     if (lease === undefined) {
       const { namespace, name } = this.#options;
@@ -123,15 +123,6 @@ export class Leadership implements Leader {
       this.#seenMs = nowMs;
     }
     return nowMs - this.#seenMs >= (spec.leaseDurationSeconds ?? LEASE_MS / 1000) * 1000;
-  }
-
-  async #find(): Promise<ApiObject | undefined> {
-    try {
-      return await this.#options.client.send(this.#path);
-    } catch (error) {
-      if (error instanceof ApiError && error.status === 404) return undefined;
-      throw error;
-    }
   }
 
   async #write(lease: ApiObject, spec: LeaseSpec): Promise<void> {

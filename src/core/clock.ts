@@ -22,6 +22,20 @@ export interface Clock {
   coarse(delayMs: number, fn: () => void): Timer;
 }
 
+/** Resolves when so much time has passed, or as soon as `signal` is aborted. */
+export async function pause(clock: Clock, delayMs: number, signal: AbortSignal): Promise<void> {
+  if (signal.aborted) return;
+  await new Promise<void>((resolve) => {
+    const end = (): void => {
+      timer.cancel();
+      signal.removeEventListener('abort', end);
+      resolve();
+    };
+    const timer = clock.after(delayMs, end);
+    signal.addEventListener('abort', end);
+  });
+}
+
 /** Resolution of {@link Clock.coarse}. */
 export const COARSE_TICK_MS = 100;
 

@@ -1,6 +1,6 @@
 /** Objects of a cluster of any kind: looked at, applied on the server's side, removed. */
 import { setTimeout as sleep } from 'node:timers/promises';
-import { ApiError } from '../kube/api-client.ts';
+import { ApiError, unlessMissing } from '../kube/api-client.ts';
 import type { ApiClient, ApiObject, ApiRequest, Query } from '../kube/api-client.ts';
 import { FIELD_MANAGER, nameOf } from './manifest.ts';
 import type { Manifest } from './manifest.ts';
@@ -39,7 +39,7 @@ export class ClusterObjects {
   /** As it is in the cluster. */
   async get(object: Manifest): Promise<Manifest | undefined> {
     const path = await this.#path(object);
-    return path === undefined ? undefined : unlessMissing(this.#send(path));
+    return path === undefined ? undefined : ((await unlessMissing(this.#send(path))) as Manifest | undefined);
   }
 
   /** Server-side apply: fields that `object` names get its values, those that it named before and no longer does go; all others stay. */
@@ -109,15 +109,5 @@ export class ClusterObjects {
     const kinds = new Map(resources.filter(({ name }) => !name.includes('/')).map(({ name, kind, namespaced }) => [kind, { plural: name, namespaced }]));
     this.#kinds.set(apiVersion, kinds);
     return kinds;
-  }
-}
-
-/** The answer, or undefined when there is no such object. */
-export async function unlessMissing(answer: Promise<ApiObject>): Promise<Manifest | undefined> {
-  try {
-    return (await answer) as Manifest;
-  } catch (error) {
-    if (error instanceof ApiError && error.status === 404) return undefined;
-    throw error;
   }
 }

@@ -1,7 +1,7 @@
 /** What agents wrote on pods, and take back when they end, unless they were killed or had no time left for it. */
-import { STATUS_ANNOTATION } from '../kube/pod-status.ts';
+import { unlessMissing } from '../kube/api-client.ts';
 import type { ApiClient } from '../kube/api-client.ts';
-import { unlessMissing } from './cluster-objects.ts';
+import { STATUS_ANNOTATION } from '../kube/pod-status.ts';
 import type { Manifest } from './manifest.ts';
 
 /** Lists in parts, and of pods only what stands above their spec: there may be a hundred thousand. */

@@ -141,3 +141,13 @@ function statusOf(body: string): { readonly reason?: string; readonly message?: 
     return {};
   }
 }
+
+/** An answer; undefined where the server says that there is no such thing. */
+export async function unlessMissing(answer: Promise<ApiObject>): Promise<ApiObject | undefined> {
+  try {
+    return await answer;
+  } catch (error) {
+    if (error instanceof ApiError && error.status === 404) return undefined;
+    throw error;
+  }
+}

@@ -1,6 +1,6 @@
 /** Which of the kinds that a mesh is told by are installed in a cluster, and in which version they are read. */
-import { ApiError } from './api-client.ts';
-import type { ApiClient, ApiObject } from './api-client.ts';
+import { unlessMissing } from './api-client.ts';
+import type { ApiClient } from './api-client.ts';
 import { bareKind, groupsOf, meshResource } from './resources.ts';
 import type { Resource, Scope } from './resources.ts';
 
@@ -37,13 +37,4 @@ async function servedIn(client: ApiClient, group: string): Promise<Served[]> {
       .map(({ name, kind }) => ({ apiVersion, kind, plural: name }))
       // The others are parts of objects: `virtualservices/status`.
       .filter(({ plural }) => !plural.includes('/')));
-}
-
-async function unlessMissing(answer: Promise<ApiObject>): Promise<ApiObject | undefined> {
-  try {
-    return await answer;
-  } catch (error) {
-    if (error instanceof ApiError && error.status === 404) return undefined;
-    throw error;
-  }
 }

@@ -2,6 +2,7 @@
  * What the pods of a node are told about themselves: an annotation that says how things are, and an event when that changes. Nothing waits for
  * it. While the API server is away only the last word for each pod is kept, and written when it is back.
  */
+import { pause } from '../core/clock.ts';
 import type { Clock, Timer } from '../core/clock.ts';
 import { POD_EVENT_CHARS_MAX, POD_EVENTS_WAITING_MAX, POD_STATUS_WRITES_BURST, POD_STATUS_WRITES_PER_SECOND } from '../core/limits.ts';
 import type { Logger } from '../core/log.ts';
@@ -250,16 +251,6 @@ export class PodStatusWriter {
 
   /** Cut short when the agent ends. */
   async #pause(delayMs: number): Promise<void> {
-    const { signal } = this.#ending;
-    if (signal.aborted) return;
-    await new Promise<void>((resolve) => {
-      const end = (): void => {
-        timer.cancel();
-        signal.removeEventListener('abort', end);
-        resolve();
-      };
-      const timer = this.#options.clock.after(delayMs, end);
-      signal.addEventListener('abort', end);
-    });
+    await pause(this.#options.clock, delayMs, this.#ending.signal);
   }
 }

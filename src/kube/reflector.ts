@@ -4,6 +4,7 @@
  * detection of changes").
  */
 import { isDeepStrictEqual } from 'node:util';
+import { pause } from '../core/clock.ts';
 import type { Clock } from '../core/clock.ts';
 import type { Random } from '../core/random.ts';
 import type { SourceObject } from '../mesh/build.ts';
@@ -233,16 +234,7 @@ export class Reflector {
   }
 
   async #wait(delayMs: number): Promise<void> {
-    const { signal } = this.#closing;
-    await new Promise<void>((resolve) => {
-      const end = (): void => {
-        timer.cancel();
-        signal.removeEventListener('abort', end);
-        resolve();
-      };
-      const timer = this.#options.clock.after(delayMs, end);
-      signal.addEventListener('abort', end);
-    });
+    await pause(this.#options.clock, delayMs, this.#closing.signal);
   }
 }
 

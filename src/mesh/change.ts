@@ -2,6 +2,7 @@
  * What differs between two snapshots. Threads do not share memory, and a snapshot of a large cluster takes seconds to copy: so a worker is given
  * one whole, and then what has changed. What stays is the same object before and after, by which what was computed of it is found again.
  */
+import { commonEnds } from './common-ends.ts';
 import type { Snapshot } from './snapshot.ts';
 
 /** Plain data: it crosses threads. */
@@ -76,11 +77,7 @@ function isWhole(parts: readonly ListPart[], length: number): boolean {
 
 /** Mostly a few elements differ: both ends are compared first, and only what lies between is searched. */
 function partsOf(before: readonly unknown[], after: readonly unknown[]): ListPart[] {
-  const common = Math.min(before.length, after.length);
-  let head = 0;
-  while (head < common && before[head] === after[head]) head += 1;
-  let tail = 0;
-  while (tail < common - head && before[before.length - 1 - tail] === after[after.length - 1 - tail]) tail += 1;
+  const { head, tail } = commonEnds(before, after);
   const places = new Map<unknown, number>();
   for (let at = head; at < before.length - tail; at += 1) places.set(before[at], at);
   const parts = new Parts();

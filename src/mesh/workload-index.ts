@@ -2,6 +2,7 @@
  * The workloads of a snapshot by name and by address. The index of a snapshot that follows another is made of the other's and of what has
  * changed: a cluster of 100,000 pods changes all the time, and but a little each time.
  */
+import { commonEnds } from './common-ends.ts';
 import type { Snapshot, Workload } from './snapshot.ts';
 
 /** Of a layer above the ground: when it has more entries than this share of the ground, both become one. */
@@ -126,11 +127,7 @@ function addressesOf({ addresses, phase, hostNetwork }: Workload): readonly stri
 
 /** By identity. Both ends are compared first, since mostly a few elements differ. */
 function difference(before: readonly Workload[], after: readonly Workload[]): { readonly removed: Workload[]; readonly added: Workload[] } {
-  const common = Math.min(before.length, after.length);
-  let head = 0;
-  while (head < common && before[head] === after[head]) head += 1;
-  let tail = 0;
-  while (tail < common - head && before[before.length - 1 - tail] === after[after.length - 1 - tail]) tail += 1;
+  const { head, tail } = commonEnds(before, after);
   const old = new Set(before.slice(head, before.length - tail));
   const added = after.slice(head, after.length - tail).filter((workload) => !old.delete(workload));
   return { removed: [...old], added };

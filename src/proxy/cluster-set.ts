@@ -58,6 +58,17 @@ export class ClusterSet {
     return this.#live.values();
   }
 
+  /** Limits used, endpoints and their health of those in use, as plain data. */
+  describe(): unknown {
+    return [...this.#live.values()].map(({ spec, members, budget }) => ({
+      key: spec.key,
+      connections: budget.connections,
+      requests: budget.requests,
+      pending: budget.pending,
+      endpoints: members.map(({ key, active, health }) => ({ address: key, active, ejected: health.ejected })),
+    }));
+  }
+
   /** Bring the clusters in use up to date with a new table; those no longer in it drain. */
   apply(table: Table): void {
     this.#table = table;

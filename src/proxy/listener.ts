@@ -6,16 +6,15 @@
  *                                       declared http, tls ──→ first bytes ──────────→ http | opaque by server name
  *                                       undeclared ─→ first bytes, or the server's ─→ http | opaque (and remembered)
  */
-import { createServer } from 'node:net';
 import type { Server } from 'node:net';
-import { LISTEN_BACKLOG, WORKLOAD_CONNECTIONS_MAX } from '../core/limits.ts';
+import { WORKLOAD_CONNECTIONS_MAX } from '../core/limits.ts';
 import { INBOUND_PORT, OUTBOUND_PORT } from '../core/ports.ts';
 import { STRANGER } from './connection.ts';
 import type { Connection, Peer } from './connection.ts';
 import type { DataPlane } from './dataplane.ts';
 import { receive } from './newcomer.ts';
 import type { ConnectionHandler } from './newcomer.ts';
-import { SocketTransport, acceptHandles } from './socket-transport.ts';
+import { SocketTransport, acceptHandles, serverOn } from './socket-transport.ts';
 import type { TransportOwner } from './transport.ts';
 import type { WorkloadHandle } from './workload.ts';
 
@@ -62,15 +61,10 @@ export class CaptureListener {
 
   /** Start accepting. Rejects when the socket cannot be listened on. */
   static async start(options: ListenerOptions): Promise<CaptureListener> {
-    const server = createServer();
-    const listener = new CaptureListener(options, server);
-    await new Promise<void>((resolve, reject) => {
-      server.once('error', reject);
-      server.listen({ fd: options.fd, backlog: LISTEN_BACKLOG }, resolve);
-    });
-    server.on('error', (error) => {
+    const server = await serverOn(options.fd, (error) => {
       options.dataplane.log.error({ workload: options.workload.id, error: error.message }, 'a captured listener failed');
     });
+    const listener = new CaptureListener(options, server);
     acceptHandles(server, (handle) => {
       listener.#accept(handle);
     });

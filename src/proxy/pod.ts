@@ -119,14 +119,7 @@ export class Pod implements WorkloadHandle {
 
   /** Its table and the live state of the clusters in use, as plain data. */
   describe(): unknown {
-    const clusters = [...this.#clusters.values()].map(({ spec, members, budget }) => ({
-      key: spec.key,
-      connections: budget.connections,
-      requests: budget.requests,
-      pending: budget.pending,
-      endpoints: members.map(({ key, active, health }) => ({ address: key, active, ejected: health.ejected })),
-    }));
-    return { id: this.id, openConnections: this.openConnections, clusters, table: describeTable(this.table) };
+    return { id: this.id, openConnections: this.openConnections, clusters: this.#clusters.describe(), table: describeTable(this.table) };
   }
 
   /** It is not in the mesh any more: its connections say so with their next answer. */

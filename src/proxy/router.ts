@@ -6,7 +6,7 @@ import { MeshError } from '../core/errors.ts';
 import { below } from '../core/random.ts';
 import type { Random } from '../core/random.ts';
 import { findDestination, findRoute, findVirtualHost } from '../mesh/route.ts';
-import type { Destination, Route, Table } from '../mesh/table.ts';
+import type { Destination, Route, Table, VirtualHost } from '../mesh/table.ts';
 import type { ClusterSet } from './cluster-set.ts';
 import type { Connection } from './connection.ts';
 import { DISCARD } from './exchange.ts';
@@ -39,8 +39,20 @@ export class RoutePlans {
     this.#compose = compose;
   }
 
+  /** By the route of the virtual host that takes the request. */
+  serve(host: VirtualHost, exchange: Exchange, head: RequestHead, response: ResponseSink): RequestSink {
+    exchange.service = host.service;
+    const route = findRoute(host, head);
+    if (route === undefined) {
+      response.abort(new MeshError('no_route', { at: host.name }));
+      return DISCARD;
+    }
+    exchange.route = route;
+    return this.#choose(route).serve(exchange, head, response);
+  }
+
   /** One of the services that the route leads to. */
-  choose(route: Route): Service {
+  #choose(route: Route): Service {
     const { choices, weightTotal } = this.#planOf(route);
     let point = choices.length === 1 ? 0 : below(this.#random, weightTotal);
     let i = 0;
@@ -76,14 +88,7 @@ export class Router implements Service {
     const { connection } = exchange;
     const host = findVirtualHost(table, connection.destinationPort, destinationOf(connection, table), head.authority);
     if (host === undefined) return this.#passthrough.serve(exchange, head, response);
-    exchange.service = host.service;
-    const route = findRoute(host, head);
-    if (route === undefined) {
-      response.abort(new MeshError('no_route', { at: host.name }));
-      return DISCARD;
-    }
-    exchange.route = route;
-    return this.#plans.choose(route).serve(exchange, head, response);
+    return this.#plans.serve(host, exchange, head, response);
   }
 }
 

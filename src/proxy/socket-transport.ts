@@ -8,10 +8,11 @@
  * string is the cheapest way into the kernel that Node has, so small bodies travel as text (latin1 keeps every byte). Bytes whose
  * memory stays as it is are gathered too, without being copied; others are handed to the kernel at once.
  */
-import { Socket } from 'node:net';
+import { createServer, Socket } from 'node:net';
 import type { Server } from 'node:net';
 import type { Duplex } from 'node:stream';
 import type { TLSSocket } from 'node:tls';
+import { LISTEN_BACKLOG } from '../core/limits.ts';
 import { latin1 } from './latin1.ts';
 import { Block, PlainReadBuffers, RecordReadBuffers, isShared, withHeadroom } from './read-buffers.ts';
 import type { ReadBuffers } from './read-buffers.ts';
@@ -362,6 +363,17 @@ export class SocketTransport implements Transport {
     });
     return false;
   }
+}
+
+/** A server on a listening socket, which it takes for its own. Rejects when the socket cannot be listened on; `failed` hears of later faults. */
+export async function serverOn(fd: number, failed: (error: Error) => void): Promise<Server> {
+  const server = createServer();
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', reject);
+    server.listen({ fd, backlog: LISTEN_BACKLOG }, resolve);
+  });
+  server.on('error', failed);
+  return server;
 }
 
 /**

@@ -1,13 +1,12 @@
 /** `kubectl apply -k deploy/` on two nodes: running pods join when their namespace is annotated, are encrypted between nodes, and leave no trace. */
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { buildImage } from '../../deploy/image/build.ts';
 import { runCommand } from '../../src/lab/command.ts';
 import { Cluster } from './cluster/cluster.ts';
 import { BUSYBOX_IMAGE } from './cluster/images.ts';
 import type { KubeNode } from './cluster/node.ts';
+import { agentOf, loadOrlop } from './orlop.ts';
 
 const DEPLOY = join(import.meta.dirname, '../../deploy');
 const SYSTEM = 'orlop-system';
@@ -51,30 +50,12 @@ metadata: {name: web, namespace: ${NAMESPACE}}
 spec: {selector: {app: web}, ports: [{name: http, port: 80, targetPort: 8080}]}
 `;
 
-/** Processes of the agent of a node, seen from outside. */
-function agentOf(node: string): number[] {
-  return readdirSync('/proc').map(Number).filter((pid) => {
-    try {
-      const argv = Number.isInteger(pid) ? readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0') : [];
-      return argv.includes('agent') && argv.includes(`--node=${node}`);
-    } catch {
-      return false;
-    }
-  });
-}
-
 describe('deploy/ on two nodes', { timeout: 120_000 }, () => {
   let cluster: Cluster;
 
   beforeAll(async () => {
-    const directory = mkdtempSync(join(tmpdir(), 'orlop-deploy-'));
-    try {
-      buildImage(join(directory, 'orlop.tar'), 'dev');
-      cluster = await Cluster.up({ name: 'deploy', nodes: 2 });
-      await cluster.loadImage(join(directory, 'orlop.tar'));
-    } finally {
-      rmSync(directory, { recursive: true });
-    }
+    cluster = await Cluster.up({ name: 'deploy', nodes: 2 });
+    await loadOrlop(cluster);
     await cluster.kubectl(['apply', '-k', DEPLOY]);
     await cluster.apply(APPLICATION);
     for (const what of [`daemonset/orlop-agent -n ${SYSTEM}`, `deployment/orlop-control -n ${SYSTEM}`, `daemonset/web -n ${NAMESPACE}`, `deployment/client -n ${NAMESPACE}`]) await cluster.kubectl(['rollout', 'status', '--timeout=120s', ...what.split(' ')]);

@@ -2,13 +2,12 @@
  * What is disturbed on a cluster with a mesh, under steady requests between pods of both nodes: what fails is counted and told, and that
  * requests are answered again afterwards takes no hand. And what becomes of pods that end, or cannot join.
  */
-import { readdirSync, readFileSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { runCommand, sleep } from '../../src/lab/command.ts';
 import { Cluster } from './cluster/cluster.ts';
 import { BUSYBOX_IMAGE } from './cluster/images.ts';
 import type { KubeNode } from './cluster/node.ts';
-import { deployOrlop, loadOrlop, SYSTEM_NAMESPACE } from './orlop.ts';
+import { agentOf, deployOrlop, loadOrlop, SYSTEM_NAMESPACE } from './orlop.ts';
 import { PATIENT_SERVER } from './traffic/patient-server.ts';
 import { programPod, tell, Traffic } from './traffic/traffic.ts';
 
@@ -18,18 +17,6 @@ const API_SERVER_AWAY_MS = 20_000;
 const server = (index: number, nodeName: string): object =>
   programPod(`server-${index}`, NAMESPACE, { argv: [PATIENT_SERVER, '8080'], nodeName, labels: { app: 'server' }, port: 8080 });
 const service = (name: string): object => ({ apiVersion: 'v1', kind: 'Service', metadata: { name, namespace: NAMESPACE }, spec: { selector: { app: 'server' }, ports: [{ name: 'http', port: 80, targetPort: 8080 }] } });
-
-/** Processes of the agent of a node, seen from outside. */
-function agentOf(node: string): number[] {
-  return readdirSync('/proc').map(Number).filter((pid) => {
-    try {
-      const argv = Number.isInteger(pid) ? readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0') : [];
-      return argv.includes('agent') && argv.includes(`--node=${node}`);
-    } catch {
-      return false;
-    }
-  });
-}
 
 describe('a mesh that is disturbed', { timeout: 300_000 }, () => {
   let cluster: Cluster;

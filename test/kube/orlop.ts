@@ -1,5 +1,5 @@
 /** Orlop in a test cluster, as users bring it there and take it away: its image on the nodes, and kubectl or `orlop install` and `orlop uninstall`. */
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { buildImage } from '../../deploy/image/build.ts';
@@ -18,6 +18,18 @@ export async function loadOrlop(cluster: Cluster): Promise<void> {
   } finally {
     rmSync(directory, { recursive: true });
   }
+}
+
+/** Processes of the agent of a node, seen from outside. */
+export function agentOf(node: string): number[] {
+  return readdirSync('/proc').map(Number).filter((pid) => {
+    try {
+      const argv = Number.isInteger(pid) ? readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0') : [];
+      return argv.includes('agent') && argv.includes(`--node=${node}`);
+    } catch {
+      return false;
+    }
+  });
 }
 
 /** `kubectl apply -k deploy/`; resolves when agents and control plane are ready. */

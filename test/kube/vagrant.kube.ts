@@ -3,17 +3,15 @@
  * and kubeadm on machines of their own, cannot be tried here; test/vagrant looks at it.
  */
 import { spawn } from 'node:child_process';
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { buildImage } from '../../deploy/image/build.ts';
 import { runCommand } from '../../src/lab/command.ts';
 import type { Outcome } from '../../src/lab/command.ts';
 import { Cluster } from './cluster/cluster.ts';
 import { BUSYBOX_IMAGE } from './cluster/images.ts';
 import type { KubeNode } from './cluster/node.ts';
+import { loadOrlop } from './orlop.ts';
 
 const CHECKOUT = join(import.meta.dirname, '../..');
 const PROVISION = join(CHECKOUT, 'vagrant/provision');
@@ -35,14 +33,8 @@ describe('the provisioning of vagrant/', { timeout: 300_000 }, () => {
   let cluster: Cluster;
 
   beforeAll(async () => {
-    const directory = mkdtempSync(join(tmpdir(), 'orlop-vagrant-'));
-    try {
-      buildImage(join(directory, 'orlop.tar'), 'dev');
-      cluster = await Cluster.up({ name: 'vagrant', nodes: 2 });
-      await cluster.loadImage(join(directory, 'orlop.tar'));
-    } finally {
-      rmSync(directory, { recursive: true });
-    }
+    cluster = await Cluster.up({ name: 'vagrant', nodes: 2 });
+    await loadOrlop(cluster);
   }, 400_000);
 
   afterAll(async () => {

@@ -102,7 +102,7 @@ function onlyEndpoints(before: readonly RegistryService[], after: readonly Regis
 
 /** All of a service but its endpoints. */
 function faceOf(service: RegistryService): string {
-  return JSON.stringify({ ...service, ports: service.ports.map(({ port, protocol, endpoints }) => ({ port, protocol, some: endpoints.length > 0 })) });
+  return JSON.stringify({ ...service, ports: service.ports.map(({ port, protocol }) => ({ port, protocol })) });
 }
 
 /** Workloads of the same class have the same table. */

@@ -126,14 +126,7 @@ export class Gateway implements GatewayHandle {
 
   /** Its table and the live state of the clusters in use, as plain data; of certificates, only where they come from. */
   describe(): unknown {
-    const clusters = [...this.#clusters.values()].map(({ spec, members, budget }) => ({
-      key: spec.key,
-      connections: budget.connections,
-      requests: budget.requests,
-      pending: budget.pending,
-      endpoints: members.map(({ key, active, health }) => ({ address: key, active, ejected: health.ejected })),
-    }));
-    return { id: this.id, openConnections: this.openConnections, clusters, table: describeTable(this.table) };
+    return { id: this.id, openConnections: this.openConnections, clusters: this.#clusters.describe(), table: describeTable(this.table) };
   }
 
   /** The agent ends, or the gateway is gone: accept no more, close what has been idle for so long; what is under way is finished. */

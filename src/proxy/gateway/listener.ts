@@ -5,11 +5,10 @@
  *   TLS port ─→ ClientHello ─→ server of its name ─┬─ passthrough ─→ newcomer: bytes, the hello first
  *                                                  └─ handshake ───→ newcomer, in clear
  */
-import { createServer } from 'node:net';
 import type { Server } from 'node:net';
 import { hostPort } from '../../core/address.ts';
 import type { Timer } from '../../core/clock.ts';
-import { DETECT_BYTES_MAX, LISTEN_BACKLOG, TLS_HANDSHAKE_TIMEOUT_MS, WORKLOAD_CONNECTIONS_MAX } from '../../core/limits.ts';
+import { DETECT_BYTES_MAX, TLS_HANDSHAKE_TIMEOUT_MS, WORKLOAD_CONNECTIONS_MAX } from '../../core/limits.ts';
 import { findServer } from '../../mesh/gateway/find.ts';
 import type { TlsServer } from '../../mesh/gateway/table.ts';
 import { STRANGER } from '../connection.ts';
@@ -18,7 +17,7 @@ import type { DataPlane } from '../dataplane.ts';
 import { detect, serverName } from '../detect.ts';
 import { receive } from '../newcomer.ts';
 import { Seldom } from '../seldom.ts';
-import { SocketTransport, acceptHandles } from '../socket-transport.ts';
+import { SocketTransport, acceptHandles, serverOn } from '../socket-transport.ts';
 import type { Transport, TransportOwner } from '../transport.ts';
 import type { GatewayConnection } from './connection.ts';
 import type { GatewayDirection, GatewayHandle } from './direction.ts';
@@ -51,15 +50,10 @@ export class GatewayListener {
 
   /** Start accepting. Rejects when the socket cannot be listened on. */
   static async start(options: GatewayListenerOptions): Promise<GatewayListener> {
-    const server = createServer();
-    const listener = new GatewayListener(options, server);
-    await new Promise<void>((resolve, reject) => {
-      server.once('error', reject);
-      server.listen({ fd: options.fd, backlog: LISTEN_BACKLOG }, resolve);
-    });
-    server.on('error', (error) => {
+    const server = await serverOn(options.fd, (error) => {
       options.dataplane.log.error({ gateway: options.gateway.id, port: options.port, error: error.message }, 'a listener of a gateway failed');
     });
+    const listener = new GatewayListener(options, server);
     acceptHandles(server, (handle) => listener.#accept(handle));
     return listener;
   }

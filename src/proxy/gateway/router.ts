@@ -2,7 +2,6 @@
 import { MeshError } from '../../core/errors.ts';
 import { findGatewayHost, findServer, findServerHost } from '../../mesh/gateway/find.ts';
 import type { GatewayTable } from '../../mesh/gateway/table.ts';
-import { findRoute } from '../../mesh/route.ts';
 import type { VirtualHost } from '../../mesh/table.ts';
 import { DISCARD } from '../exchange.ts';
 import type { RequestSink, ResponseSink, Service } from '../exchange.ts';
@@ -25,14 +24,7 @@ export class GatewayRouter implements Service {
       response.abort(new MeshError(host === undefined ? 'no_route' : 'misdirected', { at: `${connection.workload.id}:${connection.destinationPort}`, reason: `no listener has routes for ${head.authority}` }));
       return DISCARD;
     }
-    exchange.service = host.service;
-    const route = findRoute(host, head);
-    if (route === undefined) {
-      response.abort(new MeshError('no_route', { at: host.name }));
-      return DISCARD;
-    }
-    exchange.route = route;
-    return this.#plans.choose(route).serve(exchange, head, response);
+    return this.#plans.serve(host, exchange, head, response);
   }
 }
 

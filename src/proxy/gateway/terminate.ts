@@ -2,13 +2,13 @@
 import type { Socket } from 'node:net';
 import { TLSSocket } from 'node:tls';
 import type { PeerCertificate } from 'node:tls';
-import type { Clock, Timer } from '../../core/clock.ts';
-import { TLS_HANDSHAKE_TIMEOUT_MS } from '../../core/limits.ts';
+import type { Clock } from '../../core/clock.ts';
 import { parseSpiffeId } from '../../core/spiffe.ts';
 import type { ClientValidation } from '../../mesh/gateway/table.ts';
 import { STRANGER } from '../connection.ts';
 import type { Peer } from '../connection.ts';
 import { uriNames } from '../tls/peer-identity.ts';
+import { codeOf, handshake, verifyErrorOf } from '../tls/server-handshake.ts';
 import type { ServerCredentials } from './secrets.ts';
 
 export interface TerminateOptions {
@@ -26,11 +26,6 @@ export interface TerminateOptions {
 /** A connection that is secured, or the reason why it was ended. */
 export type TerminateOutcome = { readonly socket: TLSSocket; readonly peer: Peer } | { readonly refused: string };
 
-/** Parts of Node's TLS handle that are used here, present in the pinned Node. */
-interface TlsHandle {
-  verifyError(): Error & { code?: string } | null | undefined;
-}
-
 /** Node's name for the lack of a certificate. */
 const NO_CERTIFICATE = 'UNABLE_TO_GET_ISSUER_CERT';
 
@@ -47,60 +42,18 @@ export function terminate(options: TerminateOptions, done: (outcome: TerminateOu
     rejectUnauthorized: clients?.mode === 'require',
     ...(http ? { ALPNProtocols: ['h2', 'http/1.1'] } : {}),
   });
-  new Handshake(socket, raw, clients, done).watch(clock);
-}
-
-class Handshake {
-  readonly #socket: TLSSocket;
-  readonly #clients: ClientValidation | undefined;
-  readonly #done: (outcome: TerminateOutcome) => void;
-  #timer: Timer | undefined;
-  #reason = '';
-  #over = false;
-
-  constructor(socket: TLSSocket, raw: Socket, clients: ClientValidation | undefined, done: (outcome: TerminateOutcome) => void) {
-    this.#socket = socket;
-    this.#clients = clients;
-    this.#done = done;
-    socket.on('secure', () => this.#secured());
-    socket.on('_tlsError', (error: Error) => {
-      this.#reason = codeOf(error);
-    });
-    socket.on('error', (error) => this.#refuse(this.#reason || codeOf(error)));
-    socket.on('end', () => this.#refuse(this.#reason || 'it closed the connection during the handshake'));
-    socket.on('close', () => this.#refuse(this.#reason || 'it closed the connection during the handshake'));
-    raw.on('error', (error) => this.#refuse(this.#reason || codeOf(error)));
-  }
-
-  watch(clock: Clock): void {
-    this.#timer = clock.coarse(TLS_HANDSHAKE_TIMEOUT_MS, () => this.#refuse(`no handshake within ${TLS_HANDSHAKE_TIMEOUT_MS} ms`));
-  }
-
-  #secured(): void {
-    const peer = this.#clients === undefined ? STRANGER : peerOf(this.#socket, this.#clients);
-    if (typeof peer === 'string') this.#refuse(peer);
-    else if (this.#settle()) this.#done({ socket: this.#socket, peer });
-  }
-
-  #refuse(reason: string): void {
-    if (!this.#settle()) return;
-    this.#socket.destroy();
-    this.#done({ refused: reason });
-  }
-
-  #settle(): boolean {
-    if (this.#over) return false;
-    this.#over = true;
-    this.#timer?.cancel();
-    return true;
-  }
+  const judge = (): { readonly socket: TLSSocket; readonly peer: Peer } | string => {
+    const peer = clients === undefined ? STRANGER : peerOf(socket, clients);
+    return typeof peer === 'string' ? peer : { socket, peer };
+  };
+  handshake({ socket, raw, clock, judge, reasonOf: codeOf }, done);
 }
 
 /** Who the client has proved to be; a text: why it is not let in. */
 function peerOf(socket: TLSSocket, { mode, subjectAltNames }: ClientValidation): Peer | string {
-  const error = (socket as unknown as { _handle?: TlsHandle })._handle?.verifyError() ?? undefined;
+  const error = verifyErrorOf(socket);
   if (error !== undefined) {
-    const { code = error.message } = error;
+    const code = codeOf(error);
     const none = code === NO_CERTIFICATE && Object.keys(socket.getPeerCertificate()).length === 0;
     if (mode === 'insecure' || (mode === 'optional' && none)) return STRANGER;
     return none ? 'it sent no certificate' : `its certificate was not accepted: ${code}`;
@@ -113,8 +66,4 @@ function peerOf(socket: TLSSocket, { mode, subjectAltNames }: ClientValidation):
 
 function hasName({ subjectaltname = '' }: PeerCertificate, names: readonly string[]): boolean {
   return subjectaltname.split(', ').some((entry) => names.includes(entry.slice(entry.indexOf(':') + 1)));
-}
-
-function codeOf(error: Error & { code?: string }): string {
-  return error.code ?? error.message;
 }

@@ -1,7 +1,6 @@
 /** Takes the tunnels of one pod: port 15008 in its namespace. */
-import { createServer } from 'node:net';
 import type { Server } from 'node:net';
-import { CERTIFICATE_WAIT_MS, LISTEN_BACKLOG, TLS_HANDSHAKES_PER_CLIENT_MAX, WORKLOAD_CONNECTIONS_MAX } from '../../core/limits.ts';
+import { CERTIFICATE_WAIT_MS, TLS_HANDSHAKES_PER_CLIENT_MAX, WORKLOAD_CONNECTIONS_MAX } from '../../core/limits.ts';
 import { HBONE_PORT } from '../../core/ports.ts';
 import type { Connection } from '../connection.ts';
 import type { DataPlane } from '../dataplane.ts';
@@ -9,7 +8,7 @@ import { Http2Server } from '../http2/server.ts';
 import type { ConnectionHandler } from '../newcomer.ts';
 import { Exchange } from '../record.ts';
 import { Seldom } from '../seldom.ts';
-import { SocketTransport, acceptHandles } from '../socket-transport.ts';
+import { SocketTransport, acceptHandles, serverOn } from '../socket-transport.ts';
 import { acceptTls } from '../tls/accept.ts';
 import type { AcceptOutcome } from '../tls/accept.ts';
 import type { WorkloadHandle } from '../workload.ts';
@@ -50,15 +49,10 @@ export class TunnelListener {
 
   /** Start accepting. Rejects when the socket cannot be listened on. */
   static async start(options: TunnelListenerOptions): Promise<TunnelListener> {
-    const server = createServer();
-    const listener = new TunnelListener(options, server);
-    await new Promise<void>((resolve, reject) => {
-      server.once('error', reject);
-      server.listen({ fd: options.fd, backlog: LISTEN_BACKLOG }, resolve);
-    });
-    server.on('error', (error) => {
+    const server = await serverOn(options.fd, (error) => {
       options.dataplane.log.error({ workload: options.workload.id, error: error.message }, 'the listener for tunnels failed');
     });
+    const listener = new TunnelListener(options, server);
     acceptHandles(server, (handle) => listener.#accept(handle));
     return listener;
   }
