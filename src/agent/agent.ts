@@ -42,6 +42,7 @@ import { Gateways } from './gateways.ts';
 import { HandOver } from './hand-over/hand-over.ts';
 import { Predecessor } from './hand-over/predecessor.ts';
 import { Jwks } from './jwks.ts';
+import { NodeAddresses } from './node-addresses.ts';
 import { NodeTaint } from './node-taint.ts';
 import { OwnDaemonSet } from './own-daemonset.ts';
 import type { ObjectName } from './own-daemonset.ts';
@@ -111,6 +112,7 @@ export class Agent {
   readonly #daemonSet: OwnDaemonSet | undefined;
   readonly #taint: NodeTaint | undefined;
   readonly #jwks: Jwks;
+  readonly #nodeAddresses: NodeAddresses;
   /** Undefined where pods are as somebody wrote them in a directory. */
   readonly #statuses: PodStatusWriter | undefined;
   readonly #endpoints: Endpoints;
@@ -162,6 +164,7 @@ export class Agent {
       },
     });
     certificates.tell(this.#workers);
+    this.#nodeAddresses = new NodeAddresses(systemClock, (addresses) => this.#workers.useNodeAddresses(addresses));
     const standalone = 'directory' in options.config;
     this.#gatewayCredentials = new GatewayCredentials({
       // The control plane of a mesh reads the directory too; an agent that is the mesh reads it itself.
@@ -267,7 +270,7 @@ export class Agent {
     this.#log.info({ deadlineMs, handedOver, keepsCapture: keep }, 'draining');
     // New connections are let go first, so that none is caught by a listener that no longer accepts; what is under way keeps
     // its translation and its way back until the drain is over.
-    if (!keep) for (const id of this.#redirector.podIds) this.#redirector.release(id);
+    if (!keep) for (const id of this.#redirector.podIds) this.#redirector.release(id, new Promise(() => undefined));
     const told = this.#takeBackStatuses(keep);
     const left = await this.#workers.drain(deadlineMs, { accepting: keep && !handedOver });
     if (left > 0) this.#log.warn({ connections: left, deadlineMs }, 'connections were still open at the end of the drain');
@@ -280,6 +283,7 @@ export class Agent {
     this.#gatewayCredentials.close();
     this.#certificates.close();
     this.#jwks.close();
+    this.#nodeAddresses.close();
     this.#endpoints.close();
     this.#predecessor?.ended();
     this.#handOver?.close();

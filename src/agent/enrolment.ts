@@ -367,7 +367,7 @@ export class Enrolment {
     for (const id of this.#members.keys()) {
       if (present.has(id)) continue;
       this.#members.delete(id);
-      this.#workers.release(id);
+      void this.#workers.release(id);
       this.#certificates.release(id);
     }
   }
@@ -377,13 +377,13 @@ export class Enrolment {
     if (member === undefined) return;
     this.#members.delete(id);
     this.#unserved.delete(id);
+    const served = this.#workers.release(id);
     try {
-      this.#redirector.release(id);
+      this.#redirector.release(id, served);
     } catch (error) {
       // A pod that is gone took its namespace, and all that was in it, along.
       this.#log.debug({ pod: id, error: String(error) }, 'release');
     }
-    this.#workers.release(id);
     this.#certificates.release(id);
     closeListeners(member.listeners);
     this.#log.info({ pod: id }, 'pod released');

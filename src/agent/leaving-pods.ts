@@ -25,8 +25,7 @@ const POLL_MS = 500;
 
 export class LeavingPods<P extends Leaver> {
   readonly #clock: Clock;
-  /** With the time until which they accept. */
-  readonly #pods = new Map<ServedPod<P>, number>();
+  readonly #pods = new Map<ServedPod<P>, { readonly acceptsUntilMs: number; readonly left: () => void }>();
   /** Told when no pod that leaves has the identity any more. */
   readonly #waiting = new Map<string, () => void>();
   #isLooking = false;
@@ -39,9 +38,10 @@ export class LeavingPods<P extends Leaver> {
     return [...this.#pods.keys()].map(({ pod }) => pod);
   }
 
-  add(served: ServedPod<P>): void {
+  /** `left` is called when nothing of the pod is served any more. */
+  add(served: ServedPod<P>, left: () => void): void {
     served.pod.leave();
-    this.#pods.set(served, this.#clock.nowMs() + ACCEPT_MS);
+    this.#pods.set(served, { acceptsUntilMs: this.#clock.nowMs() + ACCEPT_MS, left });
     if (!this.#isLooking) this.#lookSoon();
   }
 
@@ -58,13 +58,14 @@ export class LeavingPods<P extends Leaver> {
 
   #look(): void {
     const nowMs = this.#clock.nowMs();
-    for (const [served, acceptsUntilMs] of this.#pods) {
+    for (const [served, { acceptsUntilMs, left }] of this.#pods) {
       if (nowMs < acceptsUntilMs) continue;
       served.pod.drain(HANDED_OVER_IDLE_MS);
       if (served.pod.openConnections > 0) continue;
       this.#pods.delete(served);
       served.pod.close();
       served.sockets.close();
+      left();
     }
     this.#tell();
     this.#isLooking = false;

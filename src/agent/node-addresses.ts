@@ -1,25 +1,32 @@
 /** The addresses of the node itself, of all its interfaces: the bridge that its pods are on gets one long after the agent has begun. */
 import { networkInterfaces } from 'node:os';
-import type { Clock } from '../core/clock.ts';
+import type { Clock, Timer } from '../core/clock.ts';
 
-/** Asking the kernel takes longer than a request; interfaces seldom change. */
-const KEPT_MS = 5_000;
+const ASK_MS = 5_000;
 
+/** Asked of the kernel again and again, by the main thread: the kernel may let whoever asks wait while the network of a pod is made. */
 export class NodeAddresses {
   readonly #clock: Clock;
-  #addresses: ReadonlySet<string> = new Set();
-  #askedMs = -KEPT_MS;
+  readonly #tell: (addresses: readonly string[]) => void;
+  #told: string | undefined;
+  #timer: Timer | undefined;
 
-  constructor(clock: Clock) {
+  /** `tell` hears of them at once, and whenever they have changed. */
+  constructor(clock: Clock, tell: (addresses: readonly string[]) => void) {
     this.#clock = clock;
+    this.#tell = tell;
+    this.#ask();
   }
 
-  get present(): ReadonlySet<string> {
-    const nowMs = this.#clock.nowMs();
-    if (nowMs - this.#askedMs >= KEPT_MS) {
-      this.#askedMs = nowMs;
-      this.#addresses = new Set(Object.values(networkInterfaces()).flatMap((interfaces) => (interfaces ?? []).filter(({ internal }) => !internal).map(({ address }) => address)));
-    }
-    return this.#addresses;
+  close(): void {
+    this.#timer?.cancel();
+  }
+
+  #ask(): void {
+    const addresses = Object.values(networkInterfaces()).flatMap((found) => (found ?? []).filter(({ internal }) => !internal).map(({ address }) => address)).sort();
+    const seen = addresses.join(' ');
+    if (seen !== this.#told) this.#tell(addresses);
+    this.#told = seen;
+    this.#timer = this.#clock.after(ASK_MS, () => this.#ask());
   }
 }

@@ -56,7 +56,8 @@ export type ToWorker =
   | { readonly type: 'snapshot'; readonly snapshot: Snapshot }
   | { readonly type: 'change'; readonly change: SnapshotChange }
   | { readonly type: 'enrol'; readonly pod: EnrolledPod }
-  | { readonly type: 'release'; readonly id: string }
+  /** Answered by `left` when the last connection of the pod has ended. */
+  | { readonly type: 'release'; readonly id: string; readonly call: number }
   /** A new certificate, or new roots. Keys go from the main thread to its workers, and nowhere else. */
   | { readonly type: 'certificate'; readonly certificate: WorkloadCertificate }
   /** No pod of the node has this identity any more. */
@@ -65,6 +66,8 @@ export type ToWorker =
   | { readonly type: 'forget-gateway'; readonly workload: string }
   /** What gateways show and trust, by where it comes from; undefined: there is none any more. Like certificates, it goes nowhere else. */
   | { readonly type: 'credential'; readonly source: string; readonly credential: Credential | undefined }
+  /** Of the node's interfaces, without loopback: whom the kubelet's probes come from. */
+  | { readonly type: 'node-addresses'; readonly addresses: readonly string[] }
   /** The keys of an issuer as they are known now. */
   | { readonly type: 'jwks'; readonly key: string; readonly state: JwksState }
   | { readonly type: 'collect'; readonly call: number }
@@ -82,6 +85,7 @@ export type FromWorker =
   /** A pod is served: its listeners accept. */
   | { readonly type: 'enrolled'; readonly id: string }
   | { readonly type: 'failed'; readonly id: string; readonly message: string }
+  | { readonly type: 'left'; readonly call: number }
   /** All the key sets that the worker's rules need. */
   | { readonly type: 'jwks-wanted'; readonly targets: readonly JwksTarget[] }
   /** A token names a key that is not among them. */

@@ -35,7 +35,6 @@ import { forwardingLogger } from './forward-log.ts';
 import { LeavingPods } from './leaving-pods.ts';
 import type { ServedPod } from './leaving-pods.ts';
 import { resolveName } from './names.ts';
-import { NodeAddresses } from './node-addresses.ts';
 import { PodSockets } from './pod-sockets.ts';
 import type { EnrolledPod, FromWorker, ServedGateway, ToWorker } from './protocol.ts';
 import { WorkerGateways } from './worker-gateways.ts';
@@ -67,7 +66,7 @@ class DataPlaneWorker {
     want: (targets) => say({ type: 'jwks-wanted', targets }),
     refresh: (key) => say({ type: 'jwks-refresh', key }),
   });
-  readonly #nodeAddresses = new NodeAddresses(systemClock);
+  #nodeAddresses: ReadonlySet<string> = new Set();
   /** Of the pod of any node that has an address, its UID. */
   readonly #podAt = (address: string): string | undefined => this.#workloadIndex?.at(address)?.uid;
   readonly #telemetry: WorkerTelemetry;
@@ -96,7 +95,7 @@ class DataPlaneWorker {
       authenticator: new Authenticator(this.#jwks, systemClock),
       buffers: new Buffers(),
       resolve: resolveName,
-      nodeAddresses: () => this.#nodeAddresses.present,
+      nodeAddresses: () => this.#nodeAddresses,
       workloads: this.#workloads,
       draining: () => this.#draining,
     };
@@ -115,7 +114,7 @@ class DataPlaneWorker {
         void this.#enrol(message.pod);
         return;
       case 'release':
-        this.#release(message.id);
+        this.#release(message.id, () => say({ type: 'left', call: message.call }));
         return;
       case 'certificate':
         this.#leaving.keep(message.certificate.identity);
@@ -132,6 +131,9 @@ class DataPlaneWorker {
         return;
       case 'credential':
         this.#gateways.credential(message.source, message.credential);
+        return;
+      case 'node-addresses':
+        this.#nodeAddresses = new Set(message.addresses);
         return;
       case 'jwks':
         this.#jwks.set(message.key, message.state);
@@ -221,7 +223,7 @@ class DataPlaneWorker {
 
   #newPod(facts: Omit<EnrolledPod, 'listeners'>): Pod {
     const { id, netnsPath } = facts;
-    this.#release(id);
+    this.#release(id, () => undefined);
     const table = this.#tableOf(id);
     if (table === undefined) throw new Error('no configuration for this pod');
     const sockets = new PodSockets(netnsPath);
@@ -251,12 +253,15 @@ class DataPlaneWorker {
     this.#jwks.use([...this.#tables.values(), ...this.#gateways.tables]);
   }
 
-  #release(id: string): void {
+  #release(id: string, left: () => void): void {
     const served = this.#pods.get(id);
-    if (served === undefined) return;
+    if (served === undefined) {
+      left();
+      return;
+    }
     this.#pods.delete(id);
     this.#workloads.delete(id);
-    this.#leaving.add(served);
+    this.#leaving.add(served, left);
   }
 
   /** The first one must be there. Those of an earlier agent go with its programs, and nobody waits for them by then. */

@@ -60,6 +60,7 @@ export class Workers {
   readonly #certificates = new Map<string, WorkloadCertificate>();
   readonly #credentials = new Map<string, Credential>();
   #snapshot: Snapshot | undefined;
+  #nodeAddresses: readonly string[] = [];
   #closing = false;
 
   constructor(options: WorkersOptions) {
@@ -95,14 +96,21 @@ export class Workers {
     for (const thread of this.#threads) thread.say({ type: 'forget', identity });
   }
 
+  /** Give all workers the node's addresses, and those that come later too. */
+  useNodeAddresses(addresses: readonly string[]): void {
+    this.#nodeAddresses = addresses;
+    for (const thread of this.#threads) thread.say({ type: 'node-addresses', addresses });
+  }
+
   /** Give all workers the keys of an issuer. */
   publishJwks(key: string, state: JwksState): void {
     for (const thread of this.#threads) thread.say({ type: 'jwks', key, state });
   }
 
-  release(id: string): void {
+  /** A pod leaves; resolves when the last connection that was captured has ended. */
+  async release(id: string): Promise<void> {
     if (!this.#pods.delete(id)) return;
-    for (const thread of this.#threads) thread.say({ type: 'release', id });
+    await Promise.all(this.#threads.map(async (thread) => thread.release(id)));
   }
 
   /** A gateway begins, or has other sockets: one worker accepts its connections. */
@@ -195,6 +203,7 @@ export class Workers {
     if (this.#closing) return;
     const thread = this.#thread(index, delayMs);
     this.#threads[index] = thread;
+    thread.say({ type: 'node-addresses', addresses: this.#nodeAddresses });
     if (this.#snapshot !== undefined) thread.say({ type: 'snapshot', snapshot: this.#snapshot });
     for (const certificate of this.#certificates.values()) thread.say({ type: 'certificate', certificate });
     for (const [source, credential] of this.#credentials) thread.say({ type: 'credential', source, credential });
@@ -235,6 +244,7 @@ class Thread {
   readonly #worker: Worker;
   readonly #events: ThreadEvents;
   readonly #calls = new Map<number, (value: unknown) => void>();
+  readonly #releases = new Map<number, () => void>();
   #nextCall = 1;
   #drained: ((left: number) => void) | undefined;
   #handedOver: (() => void) | undefined;
@@ -257,6 +267,8 @@ class Thread {
       this.#dead = true;
       for (const answer of this.#calls.values()) answer(undefined);
       this.#calls.clear();
+      for (const left of this.#releases.values()) left();
+      this.#releases.clear();
       this.#drained?.(0);
       this.#handedOver?.();
       events.died(reason, performance.now() - startedMs);
@@ -282,6 +294,15 @@ class Thread {
         resolve(value);
       });
       this.say(question(call));
+    });
+  }
+
+  async release(id: string): Promise<void> {
+    if (this.#dead) return;
+    const call = this.#nextCall++;
+    await new Promise<void>((resolve) => {
+      this.#releases.set(call, resolve);
+      this.say({ type: 'release', id, call });
     });
   }
 
@@ -319,6 +340,10 @@ class Thread {
         return;
       case 'failed':
         this.#events.enrolled(message.id, message.message);
+        return;
+      case 'left':
+        this.#releases.get(message.call)?.();
+        this.#releases.delete(message.call);
         return;
       case 'jwks-wanted':
         this.#events.jwksWanted(message.targets);

@@ -6,7 +6,8 @@ import type { Family } from '../sys/sockaddr.ts';
 import { findCommand } from './command.ts';
 import { chooseVariant, Iptables } from './iptables/apply.ts';
 import type { Variant } from './iptables/apply.ts';
-import { removeReturnPath } from './return-path.ts';
+import { removeReturnPath, returnPathLeft } from './return-path.ts';
+import type { ReturnPaths } from './return-path.ts';
 
 const FAMILIES: readonly Family[] = [4, 6];
 /** Of nftables in a new network namespace (nf_tables_init_net). */
@@ -39,11 +40,16 @@ export function rulesLeft(): string[] {
   return inUse().filter((iptables) => iptables.hasOurs).map(({ variant, family }) => `iptables-${variant} rules (IPv${family})`);
 }
 
-/** cleanNetns for each path. A namespace that is gone took with it whatever was in it. */
-export function cleanAll(netnsPaths: readonly string[]): void {
+/**
+ * End the capture in each namespace, and remove what there is of Orlop's when the connections that were captured are closed: an agent that
+ * has handed over may still serve them. A namespace that is gone took with it whatever was in it.
+ */
+export function releaseAll(netnsPaths: readonly string[], returnPaths: ReturnPaths): void {
   for (const path of netnsPaths.filter((candidate) => existsSync(candidate))) {
-    using netns = Netns.open(path);
-    cleanNetns(netns);
+    const netns = Netns.open(path);
+    const isCaptured = disarmRules(netns);
+    if (isCaptured || netns.run(() => [...returnPathLeft(), ...rulesLeft()]).length > 0) returnPaths.release(netns, cleanRules);
+    else netns.close();
   }
 }
 

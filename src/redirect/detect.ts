@@ -2,9 +2,9 @@
 import { existsSync } from 'node:fs';
 import { release } from 'node:os';
 import { findCommand } from './command.ts';
+import { EarlierPrograms } from './ebpf/earlier-programs.ts';
 import { EbpfRedirector } from './ebpf/redirector.ts';
 import { cgroupRoot } from './ebpf/pins.ts';
-import { removeNode } from './ebpf/programs.ts';
 import type { ProgramsOptions } from './ebpf/programs.ts';
 import { IptablesRedirector } from './iptables/redirector.ts';
 import { PerPodRedirector } from './per-pod.ts';
@@ -57,8 +57,6 @@ export function ebpfObstacle(objectPath: string, kernel: string = release()): st
   return undefined;
 }
 
-/** Programs that an agent with the other backend left would capture beside the rules. */
-function openIptables(options: ProgramsOptions, reason: string): Opened {
-  removeNode(options.node);
-  return { redirector: new IptablesRedirector(), reason };
+function openIptables({ node }: ProgramsOptions, reason: string): Opened {
+  return { redirector: new IptablesRedirector(new ReturnPaths(), new EarlierPrograms(node)), reason };
 }

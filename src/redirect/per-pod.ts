@@ -35,8 +35,8 @@ export class PerPodRedirector implements Redirector {
     return descriptor;
   }
 
-  release(podId: string): void {
-    this.#pods.get(podId)?.release(podId);
+  release(podId: string, served?: Promise<void>): void {
+    this.#pods.get(podId)?.release(podId, served);
     this.#pods.delete(podId);
   }
 

@@ -4,10 +4,12 @@ import type { Drift, Redirector } from './redirector.ts';
 /** Two rounds and the repair fit into the 5 s in which drift must be mended. */
 export const RECONCILE_INTERVAL_MS = 2_000;
 
+const RELEASED = 'released pods';
+
 export interface ReconcilerEvents {
   /** Differences found, and mended by the time of the call. */
   onDrift(drifts: readonly Drift[]): void;
-  /** A pod that could not be checked or mended; it is tried again in the next round. */
+  /** A pod that could not be checked or mended two rounds in a row; it is tried again. Once alone says little: the network of a pod that ends is torn down first. */
   onError(podId: string, error: unknown): void;
 }
 
@@ -16,6 +18,8 @@ export class Reconciler implements Disposable {
   readonly #events: ReconcilerEvents;
   readonly #intervalMs: number;
   #timer: NodeJS.Timeout | undefined;
+  /** What could not be checked in the last round. */
+  #failed: ReadonlySet<string> = new Set();
 
   constructor(redirector: Redirector, events: ReconcilerEvents, intervalMs: number = RECONCILE_INTERVAL_MS) {
     this.#redirector = redirector;
@@ -36,6 +40,12 @@ export class Reconciler implements Disposable {
 
   /** Check and mend all pods once, now. */
   round(): void {
+    const before = this.#failed;
+    const failed = new Set<string>();
+    const failure = (what: string, error: unknown): void => {
+      failed.add(what);
+      if (before.has(what)) this.#events.onError(what, error);
+    };
     for (const podId of this.#redirector.podIds) {
       try {
         const drifts = this.#redirector.check(podId);
@@ -43,14 +53,15 @@ export class Reconciler implements Disposable {
         this.#redirector.repair(podId);
         this.#events.onDrift(drifts);
       } catch (error) {
-        this.#events.onError(podId, error);
+        failure(podId, error);
       }
     }
     try {
       this.#redirector.tidy();
     } catch (error) {
-      this.#events.onError('released pods', error);
+      failure(RELEASED, error);
     }
+    this.#failed = failed;
   }
 
   [Symbol.dispose](): void {

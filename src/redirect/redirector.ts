@@ -45,8 +45,11 @@ export interface Redirector {
   unsupported(exclusions: Exclusions): readonly string[];
   /** Begin to capture, or converge on `pod` whatever an earlier agent (or an earlier call) left in its namespace. */
   enrol(pod: PodTarget, listeners: PodListeners): OriginalDst;
-  /** Stop capturing new connections; those established live on. Does nothing for a pod that is not enrolled. */
-  release(podId: string): void;
+  /**
+   * Stop capturing new connections; those established live on. Until `served` resolves, connections may be passed on to the
+   * application that cannot be seen from here. Does nothing for a pod that is not enrolled.
+   */
+  release(podId: string, served?: Promise<void>): void;
   /** Differences between what enrol made and what is there now. Cheap while nothing has changed. */
   check(podId: string): readonly Drift[];
   /** Make what `check` found missing again. */

@@ -10,7 +10,7 @@ import type { MarkRule } from '../sys/netlink.ts';
 import type { Netns } from '../sys/netns.ts';
 import { ipBytes } from '../sys/sockaddr.ts';
 import type { Family } from '../sys/sockaddr.ts';
-import { INBOUND_PORT, OUTBOUND_PORT } from '../core/ports.ts';
+import { HBONE_PORT, INBOUND_PORT, OUTBOUND_PORT } from '../core/ports.ts';
 
 const ROUTE_TABLE = 100;
 const FWMARK = `0x${MARK_INBOUND.toString(16)}/0x${MARK_MASK.toString(16)}`;
@@ -26,9 +26,13 @@ const SYSCTLS = ['net/ipv4/tcp_fwmark_accept', 'net/ipv4/fwmark_reflect', 'net/i
 const PREFERENCE_MAX = 32764;
 const PREFERENCE_MIN: number = PREFERENCE_MAX - 2 ** SYSCTLS.length + 1;
 const RTN_LOCAL = 2;
+/** Of our listeners. */
+const OWN_PORTS: ReadonlySet<number> = new Set([OUTBOUND_PORT, INBOUND_PORT, HBONE_PORT]);
 
 interface Lingering {
   readonly netns: Netns;
+  /** Somebody passes on connections to the application still. */
+  served: boolean;
   readonly whenIdle: () => unknown;
 }
 
@@ -44,19 +48,21 @@ export class ReturnPaths {
   }
 
   /**
-   * Undo `install`, now or once the last captured connection is closed; then call `whenIdle`, inside the namespace. Takes over
-   * `netns` and closes it then.
+   * Undo `install` when `served` has resolved and the last captured connection is closed; then call `whenIdle`, inside the namespace. Takes
+   * over `netns` and closes it then.
    */
-  release(netns: Netns, whenIdle: () => unknown): void {
+  release(netns: Netns, whenIdle: () => unknown, served?: Promise<void>): void {
     this.#forget(netns);
-    this.#lingering.set(netns.inode, { netns, whenIdle });
+    const lingering = { netns, served: served !== undefined, whenIdle };
+    this.#lingering.set(netns.inode, lingering);
+    if (served !== undefined) void noteEnd(lingering, served);
     this.tidy();
   }
 
   /** Remove the paths that nothing uses any more. */
   tidy(): void {
-    for (const { netns, whenIdle } of this.#lingering.values()) {
-      if (netns.run(hasCapturedConnections)) continue;
+    for (const { netns, served, whenIdle } of this.#lingering.values()) {
+      if (served || netns.run(hasCapturedConnections)) continue;
       removeReturnPath(netns);
       netns.run(whenIdle);
       this.#forget(netns);
@@ -79,6 +85,11 @@ export class ReturnPaths {
     this.#lingering.delete(netns.inode);
     lingering?.netns.close();
   }
+}
+
+async function noteEnd(lingering: Lingering, served: Promise<void>): Promise<void> {
+  await served;
+  lingering.served = false;
 }
 
 /** What of the return path is missing, as pairs of what should be and what is. */
@@ -164,12 +175,13 @@ function write(name: Sysctl, value: string): void {
 
 /**
  * Is a connection of the current namespace open that capture made: accepted by a listener of ours (netfilter must go on
- * translating it), or under an address that is none of the namespace's (it needs the return path)?
+ * translating it, and connections to the application come out of tunnels), or under an address that is none of the
+ * namespace's (it needs the return path)? Those that BPF programs brought to a listener cannot be told from others.
  */
 function hasCapturedConnections(): boolean {
   const own = new Set(Object.values(networkInterfaces()).flatMap((list) => list ?? []).map(({ address }) => ipBytes(address).toString('hex')));
   return ['tcp', 'tcp6'].flatMap(openConnections).some(({ address, port }) =>
-    port === OUTBOUND_PORT || port === INBOUND_PORT || (!own.has(address.toString('hex')) && !isLoopbackOrAny(address)));
+    OWN_PORTS.has(port) || (!own.has(address.toString('hex')) && !isLoopbackOrAny(address)));
 }
 
 /** Local ends of connections (not listeners, not TIME_WAIT) in /proc/net/tcp, whose words are in host byte order. */

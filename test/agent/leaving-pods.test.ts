@@ -40,7 +40,7 @@ function leave(identity: string, openConnections = 0): FakePod {
   const pod = new FakePod(identity);
   pod.openConnections = openConnections;
   const served: ServedPod<FakePod> = { pod, sockets: { close: () => pod.calls.push('sockets closed') } };
-  leaving.add(served);
+  leaving.add(served, () => pod.calls.push('left'));
   return pod;
 }
 
@@ -51,7 +51,7 @@ describe('a pod that leaves', () => {
     expect(pod.calls).toEqual(['leave']);
     expect(leaving.pods).toEqual([pod]);
     clock.advance(LINGERS_MS);
-    expect(pod.calls).toEqual(['leave', 'drain 10000', 'close', 'sockets closed']);
+    expect(pod.calls).toEqual(['leave', 'drain 10000', 'close', 'sockets closed', 'left']);
     expect(leaving.pods).toEqual([]);
     expect(clock.pending()).toBe(0);
   });
@@ -62,7 +62,7 @@ describe('a pod that leaves', () => {
     expect(pod.calls).toEqual(['leave', 'drain 10000']);
     pod.openConnections = 0;
     clock.advance(LINGERS_MS);
-    expect(pod.calls.slice(2)).toEqual(['close', 'sockets closed']);
+    expect(pod.calls.slice(2)).toEqual(['close', 'sockets closed', 'left']);
   });
 
   it('may leave again after the others have gone', () => {

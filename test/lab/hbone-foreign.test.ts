@@ -14,6 +14,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import type { WorkloadCertificate } from '../../src/certs/certificate.ts';
 import { Lab } from '../../src/lab/lab.ts';
 import { agentsUpToDate, scrapeAll, total } from '../../src/lab/mesh-view.ts';
+import { returnPathLeft } from '../../src/redirect/return-path.ts';
 import { Netns } from '../../src/sys/netns.ts';
 import { connectSocket } from '../../src/sys/socket.ts';
 import { MeshCa } from '../proxy/tls/mesh-ca.ts';
@@ -50,6 +51,7 @@ beforeAll(async () => {
   const topology = [
     mesh('hbone', { control: { certificateLifetime: '30m', args }, agent: { args: ['--access-log', 'json'] } }),
     echo('server', { node: 'node2' }),
+    echo('leaver', { node: 'node2' }),
     pod('opaque', { node: 'node2', command: ['node', 'lab/apps/tcp-echo.ts'], ports: [{ name: 'tcp', port: 9000 }] }) + service('opaque', [{ name: 'tcp', port: 9000 }]),
     pod('resetter', { node: 'node2', command: ['node', '-e', RESETTER], ports: [{ name: 'tcp', port: 9001 }] }) + service('resetter', [{ name: 'tcp', port: 9001 }]),
     pod('client', { node: 'node1' }),
@@ -316,6 +318,32 @@ describe('Envoy', () => {
 });
 
 describe('the agent', () => {
+  it('serves who has not learnt yet that a pod has left the mesh, and then asks them to go, and leaves no trace in the pod', async () => {
+    const annotate = async (value: string): Promise<void> => {
+      await lab.apply(JSON.stringify({ apiVersion: 'v1', kind: 'Pod', metadata: { name: 'leaver', namespace: NAMESPACE, annotations: { 'orlop.io/mesh': value } } }));
+      await agentsUpToDate(lab);
+    };
+    const { address: { ipv4 }, place } = await lab.pod('leaver');
+    using netns = Netns.open(place.netnsPath);
+    const traces = (): string[] => netns.run(returnPathLeft);
+    expect(traces()).not.toEqual([]);
+    const tunnel = await tunnelTo(ipv4, own);
+    const goaway = new Promise((resolve) => {
+      tunnel.session.once('goaway', resolve);
+    });
+    await annotate('disabled');
+    // The tunnel has stood idle: nothing in the pod's namespace but the tunnel itself says that somebody may come.
+    for (const each of [tunnel, await tunnelTo(ipv4, own)]) {
+      const { head, body } = await get(each);
+      expect(head).toMatch(/^HTTP\/1\.1 200/);
+      expect(JSON.parse(dechunked(head, body))).toMatchObject({ client: { address: (await lab.pod('foreigner')).address.ipv4 } });
+    }
+    expect(await goaway).toBe(0);
+    await expect.poll(traces, { timeout: 20_000 }).toEqual([]);
+    await annotate('enabled');
+    expect((await get(await tunnelTo(ipv4, own))).head).toMatch(/^HTTP\/1\.1 200/);
+  });
+
   it('asks its clients of tunnels to go elsewhere when it ends, and finishes what they have begun', async () => {
     const tunnel = await tunnelTo(server.ipv4, own);
     const goaway = new Promise((resolve) => {

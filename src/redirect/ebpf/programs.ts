@@ -160,8 +160,8 @@ export function repin(fd: number, path: string): void {
   objPin(fd, path);
 }
 
-/** Other versions of the programs, left by earlier agents of `node`. */
-export function olderDirectories(node: string, current: string): string[] {
+/** Other versions of the programs, left by earlier agents of `node`; of no `current` one: all. */
+export function otherDirectories(node: string, current?: string): string[] {
   return objectDirectories(node).filter((path) => path !== current);
 }
 

@@ -2,13 +2,14 @@
 import type { COUNTERS } from '../../sys/layout.ts';
 import { Netns } from '../../sys/netns.ts';
 import type { Family } from '../../sys/sockaddr.ts';
-import { cleanAll, cleanRules, disarmRules } from '../clean.ts';
+import { cleanRules, disarmRules, releaseAll } from '../clean.ts';
 import type { Exclusions } from '../exclusions.ts';
 import type { Drift, OriginalDst, PodListeners, PodTarget, Redirector } from '../redirector.ts';
 import { checkReturnPath, removeReturnPath, ReturnPaths } from '../return-path.ts';
+import { EarlierPrograms } from './earlier-programs.ts';
 import { unsupportedByEbpf } from './plan.ts';
-import { PodEntries, withEntries } from './pod-entries.ts';
-import { olderDirectories, Programs, removeDirectory, removeNode } from './programs.ts';
+import { PodEntries } from './pod-entries.ts';
+import { Programs, removeNode } from './programs.ts';
 import type { ProgramsOptions } from './programs.ts';
 
 interface Enrolled {
@@ -23,8 +24,7 @@ export class EbpfRedirector implements Redirector {
   readonly #options: ProgramsOptions;
   readonly #programs: Programs;
   readonly #entries: PodEntries;
-  /** Other versions of the programs that still hold pods of an earlier agent. */
-  #older: string[];
+  readonly #earlier: EarlierPrograms;
   readonly #pods = new Map<string, Enrolled>();
   readonly #returnPaths: ReturnPaths;
   /** Namespaces (by inode) that hold disarmed rules of the other backend, for the connections made while they were in force. */
@@ -39,7 +39,7 @@ export class EbpfRedirector implements Redirector {
     this.#options = options;
     this.#programs = Programs.open(options);
     this.#entries = new PodEntries(this.#programs);
-    this.#older = olderDirectories(options.node, this.#programs.directory);
+    this.#earlier = new EarlierPrograms(options.node, this.#programs.directory);
   }
 
   get podIds(): readonly string[] {
@@ -63,7 +63,7 @@ export class EbpfRedirector implements Redirector {
       this.#entries.write(pod, listeners, netns);
       if (disarmRules(netns)) this.#disarmed.add(netns.inode);
       // Programs of another version let go of the pod once ours have it.
-      for (const directory of this.#older) withEntries(directory, (entries) => entries.erase(netns.cookie));
+      this.#earlier.letGo(netns);
       this.#pods.get(pod.id)?.netns.close();
       this.#pods.set(pod.id, enrolled);
     } catch (error) {
@@ -73,13 +73,13 @@ export class EbpfRedirector implements Redirector {
     return { kind: 'bpf', mapPath: this.#programs.mapPath('accepted') };
   }
 
-  release(podId: string): void {
+  release(podId: string, served?: Promise<void>): void {
     const enrolled = this.#pods.get(podId);
     if (enrolled === undefined) return;
     this.#pods.delete(podId);
     this.#entries.erase(enrolled.netns.cookie);
     const hadRules = this.#disarmed.delete(enrolled.netns.inode);
-    this.#returnPaths.release(enrolled.netns, () => hadRules && cleanRules());
+    this.#returnPaths.release(enrolled.netns, () => hadRules && cleanRules(), served);
   }
 
   check(podId: string): readonly Drift[] {
@@ -100,11 +100,10 @@ export class EbpfRedirector implements Redirector {
   }
 
   removeLeftovers(netnsPaths: readonly string[]): void {
-    for (const directory of this.#older) removeDirectory(directory);
-    this.#older = [];
+    this.#earlier.remove();
     const enrolled = new Set([...this.#pods.values()].map(({ netns }) => netns.cookie));
     for (const cookie of this.#entries.cookies()) if (!enrolled.has(cookie)) this.#entries.erase(cookie);
-    cleanAll(netnsPaths);
+    releaseAll(netnsPaths, this.#returnPaths);
   }
 
   close(options: { keep: boolean }): void {

@@ -1,7 +1,8 @@
 /** Capture by iptables: REDIRECT in the pod's own network namespace, original destinations from conntrack. */
 import { Netns } from '../../sys/netns.ts';
 import type { Family } from '../../sys/sockaddr.ts';
-import { cleanAll, cleanNetns, cleanRules } from '../clean.ts';
+import { cleanNetns, cleanRules, releaseAll } from '../clean.ts';
+import type { EarlierPrograms } from '../ebpf/earlier-programs.ts';
 import { familiesHere } from '../families.ts';
 import type { Drift, OriginalDst, PodTarget, Redirector } from '../redirector.ts';
 import { checkReturnPath, ReturnPaths } from '../return-path.ts';
@@ -31,10 +32,15 @@ export class IptablesRedirector implements Redirector {
   readonly kind = 'iptables';
   readonly #pods = new Map<string, Enrolled>();
   readonly #returnPaths: ReturnPaths;
+  readonly #earlier: EarlierPrograms | undefined;
 
-  /** Redirectors of one node share their return paths, so that a pod may pass from one to another. */
-  constructor(returnPaths: ReturnPaths = new ReturnPaths()) {
+  /**
+   * Redirectors of one node share their return paths, so that a pod may pass from one to another. `earlier`: what captures the
+   * node's pods until this one does.
+   */
+  constructor(returnPaths: ReturnPaths = new ReturnPaths(), earlier?: EarlierPrograms) {
     this.#returnPaths = returnPaths;
+    this.#earlier = earlier;
   }
 
   get podIds(): readonly string[] {
@@ -50,6 +56,7 @@ export class IptablesRedirector implements Redirector {
     try {
       const enrolled = describe(netns, pod);
       this.#install(enrolled);
+      this.#earlier?.letGo(netns);
       this.#pods.get(pod.id)?.netns.close();
       this.#pods.set(pod.id, enrolled);
     } catch (error) {
@@ -59,14 +66,14 @@ export class IptablesRedirector implements Redirector {
     return { kind: 'conntrack' };
   }
 
-  release(podId: string): void {
+  release(podId: string, served?: Promise<void>): void {
     const enrolled = this.#pods.get(podId);
     if (enrolled === undefined) return;
     this.#pods.delete(podId);
     enrolled.netns.run(() => {
       for (const { iptables } of enrolled.tools) iptables.disarm();
     });
-    this.#returnPaths.release(enrolled.netns, cleanRules);
+    this.#returnPaths.release(enrolled.netns, cleanRules, served);
   }
 
   check(podId: string): readonly Drift[] {
@@ -84,10 +91,12 @@ export class IptablesRedirector implements Redirector {
   }
 
   removeLeftovers(netnsPaths: readonly string[]): void {
-    cleanAll(netnsPaths);
+    this.#earlier?.remove();
+    releaseAll(netnsPaths, this.#returnPaths);
   }
 
   close(options: { keep: boolean }): void {
+    if (!options.keep) this.#earlier?.remove();
     for (const { netns } of this.#pods.values()) {
       if (!options.keep) cleanNetns(netns);
       netns.close();
