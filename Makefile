@@ -3,7 +3,7 @@ SHELL := /bin/bash
 NODE := node_modules/.bin/node
 .DEFAULT_GOAL := help
 
-.PHONY: help setup demo story test test-kube gateway-conformance kube-up kube-down check bench build bpf clean
+.PHONY: help setup demo story test test-kube gateway-conformance churn kube-up kube-down check bench build bpf clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-19s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)

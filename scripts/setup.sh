@@ -47,7 +47,8 @@ if [ ! -e node_modules/.package-lock.json ] || [ package-lock.json -nt node_modu
 fi
 [ -x node_modules/node/bin/node ] || fail "the pinned Node did not install; try: rm -rf node_modules && make setup"
 
-# Only some tests need them, and say so.
+# Only some tests need them, and say so. The Kubernetes of the tests takes cc(1) too, which Debian's clang brings.
+scripts/go.sh >/dev/null || say "Go >= 1.24 is missing: the Kubernetes of the tests cannot be built; install it (go.dev/dl) and run this again"
 scripts/h2spec.sh || say "h2spec is missing: the HTTP/2 conformance test will fail"
 scripts/spiffe-client.sh || say "the client on go-spiffe is missing: the test with a foreign Workload API client will fail"
 scripts/envoy.sh || say "Envoy is missing: the tests that have it for a peer will fail"
