@@ -27,6 +27,7 @@ import { publishedRoots } from './published-roots.ts';
 import type { Listen } from './ca-server.ts';
 import { SecretStore } from './secret-store.ts';
 import type { ServerCertificate } from './server-certificate.ts';
+import { ServiceAccountKeys } from './service-account-keys.ts';
 import { StatusWriter } from './status-writer.ts';
 import type { StatusWish, WriteOutcome } from './status-writer.ts';
 import { TokenReview } from './token-review.ts';
@@ -48,7 +49,7 @@ export interface ClusterOptions {
 
 /** What the status of gateways takes besides the configuration. */
 export interface GatewaysView {
-  readonly facts: (snapshot: Snapshot, addresses: GatewayFacts['addresses']) => GatewayFacts;
+  readonly facts: (snapshot: Snapshot, cluster: Pick<GatewayFacts, 'addresses' | 'annotations'>) => GatewayFacts;
   /** Call `fn` when the facts may have changed. */
   readonly follow: (fn: () => void) => void;
 }
@@ -73,6 +74,7 @@ export class ClusterSide {
   readonly client: ApiClient;
   readonly #options: ClusterOptions;
   readonly #leadership: Leadership;
+  readonly #keys: ServiceAccountKeys;
   readonly #log: Logger;
   #loops: readonly LeaderLoop[] = [];
   #agents: AgentPods | undefined;
@@ -86,12 +88,14 @@ export class ClusterSide {
     this.#log = log;
     this.#leadership = new Leadership({ client, namespace, name: LEASE, identity, clock: systemClock, random: systemRandom, log });
     this.store = new SecretStore(client, { namespace, name: SECRET }, this.#leadership);
-    this.authenticator = new TokenReview({ client, agents: new Set(agents), audience, identities, clock: systemClock, log });
+    this.#keys = new ServiceAccountKeys(client, systemClock, log);
+    this.authenticator = new TokenReview({ client, agents: new Set(agents), audience, keys: this.#keys, identities, clock: systemClock, log });
   }
 
   /** Resolves when it is known, as far as it can be, whether this replica leads. */
   static async open(options: ClusterOptions, identities: NodeIdentities, log: Logger): Promise<ClusterSide> {
     const side = new ClusterSide(await connect(options.place), options, identities, log);
+    await side.#keys.start();
     await side.#leadership.start();
     return side;
   }
@@ -114,8 +118,10 @@ export class ClusterSide {
     const services = await this.#reach(config);
     const wishes = (): StatusWish[] => {
       const snapshot = config.snapshot.get();
+      if (snapshot === undefined) return [];
       const stored = [...config.stored()];
-      return snapshot === undefined ? [] : [...istioStatuses(snapshot, stored), ...gatewayStatusWishes(snapshot, stored, gateways.facts(snapshot, (id) => services.addresses(id)))];
+      const facts = gateways.facts(snapshot, { addresses: (id) => services.addresses(id), annotations: (kind) => config.annotations(kind) });
+      return [...istioStatuses(snapshot, stored), ...gatewayStatusWishes(snapshot, stored, facts)];
     };
     const writer = new StatusWriter({ client: this.client, leader: this.#leadership, wishes, find: (name) => config.find(name), clock: systemClock, random: systemRandom, log: this.#log });
     config.snapshot.follow(() => writer.changed());
@@ -157,6 +163,7 @@ export class ClusterSide {
   async close(): Promise<void> {
     for (const loop of this.#loops) loop.close();
     this.#agents?.close();
+    this.#keys.close();
     this.#writer?.close();
     await this.#webhook?.close();
     await this.#leadership.close();

@@ -171,7 +171,7 @@ export class Control {
     this.#server = server;
     this.#port = port;
     await this.#cluster?.speak(this.#config, this.#certificate, {
-      facts: (of, addresses) => gatewayFacts(of, { credential: (source) => this.#gateways.get(source), addresses }),
+      facts: (of, cluster) => gatewayFacts(of, { credential: (source) => this.#gateways.get(source), ...cluster }),
       follow: (fn) => this.#gateways.follow(fn),
     });
     const routes = this.#routes();

@@ -9,11 +9,13 @@ export interface KnownOfGateways {
   /** By source (`Secret ns/name`); a string: why there is none. */
   readonly credential: (source: string) => Credential | string | undefined;
   readonly addresses: GatewayFacts['addresses'];
+  readonly annotations: GatewayFacts['annotations'];
 }
 
-export function gatewayFacts(snapshot: Snapshot, { credential, addresses }: KnownOfGateways): GatewayFacts {
+export function gatewayFacts(snapshot: Snapshot, { credential, addresses, annotations }: KnownOfGateways): GatewayFacts {
   return {
     addresses,
+    annotations,
     obstacle: (gateway) => placementOf(gateway, snapshot, false).problem,
     fault: (ref, use) => {
       const found = credential(sourceKey(ref));

@@ -10,6 +10,7 @@ import type { Random } from '../core/random.ts';
 import { Watch } from '../core/watch.ts';
 import { buildSnapshot } from '../mesh/build.ts';
 import type { SourceObject } from '../mesh/build.ts';
+import { record, texts } from '../mesh/parse/json.ts';
 import type { Snapshot } from '../mesh/snapshot.ts';
 import { Backoff } from './backoff.ts';
 import type { ApiClient } from './api-client.ts';
@@ -58,6 +59,8 @@ export class ApiSource implements ConfigSource {
   readonly #core: readonly Reflector[];
   /** By path. */
   readonly #mesh = new Map<string, Reflector>();
+  /** Paths of kinds whose objects should have a status, and cannot. */
+  #mute: ReadonlySet<string> = new Set();
   readonly #discovery: Backoff;
   #discovered = false;
   #discoverTimer: Timer | undefined;
@@ -179,9 +182,17 @@ export class ApiSource implements ConfigSource {
     return this.#discovered && [...this.#core, ...this.#mesh.values()].every(({ synced }) => synced);
   }
 
-  /** The objects whose status is kept, as they are known now. */
+  /** The objects whose status is kept, and can be written, as they are known now. */
   *stored(): Generator<StoredObject, void, undefined> {
-    for (const reflector of this.#mesh.values()) if (reflector.resource.withStatus === true) yield* reflector.stored();
+    for (const [path, reflector] of this.#mesh) if (reflector.resource.withStatus === true && !this.#mute.has(path)) yield* reflector.stored();
+  }
+
+  /** Of the definition of a kind, by the name under which it is known here; undefined: it is not installed. */
+  annotations(kind: string): Readonly<Record<string, string>> | undefined {
+    const followed = [...this.#mesh.values()].find(({ resource }) => resource.kind === kind);
+    if (followed === undefined) return undefined;
+    const [group = '', , plural = ''] = followed.resource.path.split('/').slice(2);
+    return texts(record(this.#crds.get(`CustomResourceDefinition ${plural}.${group}`)?.value['metadata'])['annotations']);
   }
 
   /** One of them; undefined when it is not there. */
@@ -219,13 +230,14 @@ export class ApiSource implements ConfigSource {
   /** Kinds come and go with their CRDs. One that is new is served some time after its CRD is there. */
   async #discover(): Promise<void> {
     try {
-      const { resources, crds } = await installedKinds(this.#options.client, this.#scope, new Set(this.#mesh.keys()));
+      const { resources, mute, crds } = await installedKinds(this.#options.client, this.#scope, new Set(this.#mesh.keys()));
       if (this.#closed) return;
       this.#follow(resources);
+      this.#tellMute(mute);
       this.#discovered = true;
       this.#health('/apis', undefined);
       this.#changed();
-      if (this.#crdNames().every((name) => crds.has(name))) this.#discovery.reset();
+      if (mute.length === 0 && this.#crdNames().every((name) => crds.has(name))) this.#discovery.reset();
       else this.#discoverAfter(this.#discovery.nextMs());
     } catch (error) {
       this.#health('/apis', error instanceof Error ? error.message : String(error));
@@ -253,6 +265,14 @@ export class ApiSource implements ConfigSource {
       reflector.start();
     }
     this.#options.log.debug({ kinds: resources.map(({ kind }) => kind) }, 'kinds of the mesh that are followed');
+  }
+
+  /** Nobody would notice otherwise that nothing is said of their objects. */
+  #tellMute(resources: readonly Resource[]): void {
+    for (const { kind, path } of resources) {
+      if (!this.#mute.has(path)) this.#options.log.warn({ kind, path }, 'objects of this kind get no status, because its CustomResourceDefinition has no status subresource: add subresources: {status: {}} to its versions');
+    }
+    this.#mute = new Set(resources.map(({ path }) => path));
   }
 
   /** What an earlier agent saved; false when there is nothing. */

@@ -54,10 +54,13 @@ function typed(apiVersion: string, kind: string, keep: (object: ApiObject) => Ap
   return (object) => ({ apiVersion, kind, ...keep(object) });
 }
 
+/** The one kind of which nothing is ever said: its definition has no status. */
+const UNSPOKEN = 'ReferenceGrant';
+
 /** A kind that is installed in the cluster, by the name under which it is known here. */
 export function meshResource(kind: string, apiVersion: string, plural: string, withStatus: boolean): Resource {
   const keep = typed(apiVersion, bareKind(kind), keepSpec);
-  return { kind, path: `/apis/${apiVersion}/${plural}`, withStatus, keep };
+  return { kind, path: `/apis/${apiVersion}/${plural}`, withStatus: withStatus && kind !== UNSPOKEN, keep };
 }
 
 /** As objects name it. */

@@ -9,11 +9,13 @@ import { createLogger } from '../../src/core/log.ts';
 import { systemRandom } from '../../src/core/random.ts';
 import { ApiSource } from '../../src/kube/api-source.ts';
 import type { Snapshot } from '../../src/mesh/snapshot.ts';
+import { RecordedLog } from '../certs/recorded-log.ts';
 import { ApiServer } from '../kube-api/api-server.ts';
 import type { Unstored } from '../kube-api/api-server.ts';
 
 const NETWORKING = 'networking.istio.io/v1';
 const SECURITY = 'security.istio.io/v1';
+const GATEWAY_API = 'gateway.networking.k8s.io/v1';
 
 const pod = (name: string, address: string, node = 'node-1', more: object = {}): Unstored => ({
   apiVersion: 'v1', kind: 'Pod',
@@ -163,6 +165,49 @@ describe('kinds of the mesh', () => {
     const source = await open();
     expect(source.snapshot.get()?.peerAuthentications.map(({ name }) => name)).toEqual(['default']);
     expect(source.snapshot.get()?.problems).toEqual([]);
+  });
+});
+
+describe('the definition of a kind', () => {
+  it('is known by its annotations, as they change', async () => {
+    const define = (channel: string): void => server.put({ apiVersion: 'apiextensions.k8s.io/v1', kind: 'CustomResourceDefinition', metadata: { name: 'httproutes.gateway.networking.k8s.io', annotations: { channel } } });
+    server.install(GATEWAY_API, 'HTTPRoute');
+    define('standard');
+    const source = await open();
+    expect(source.annotations('HTTPRoute')).toEqual({ channel: 'standard' });
+    expect(source.annotations('VirtualService')).toEqual({});
+    expect(source.annotations('TCPRoute')).toBeUndefined();
+    const { version } = source.snapshot.get() as Snapshot;
+    define('experimental');
+    // Whoever follows the snapshot looks again.
+    await expect.poll(() => source.snapshot.get()?.version).toBeGreaterThan(version);
+    expect(source.annotations('HTTPRoute')).toEqual({ channel: 'experimental' });
+  });
+});
+
+describe('the status of a kind', () => {
+  it('that its definition has no place for is missed aloud, once, until it has', async () => {
+    const path = `/apis/${NETWORKING}`;
+    const without = { kind: 'APIResourceList', groupVersion: NETWORKING, resources: [{ name: 'virtualservices', kind: 'VirtualService' }] };
+    server.intercept = ({ url }) => (url === path ? { status: 200, body: without } : undefined);
+    server.put(rule('web', 200));
+    const log = new RecordedLog();
+    const source = await ApiSource.open({ client: server.client(), node: undefined, savedPath: undefined, clock: systemClock, random: systemRandom, log });
+    sources.push(source);
+    await expect.poll(() => server.requests.filter((line) => line === `GET ${path}`).length, { timeout: 5_000 }).toBeGreaterThan(2);
+    expect(log.lines.filter((line) => line.includes('get no status'))).toEqual([expect.stringMatching(/^warn .*: add subresources: {status: {}} to its versions/)]);
+    expect(log.text).toContain('"kind":"VirtualService"');
+    expect([...source.stored()]).toEqual([]);
+    server.intercept = undefined;
+    await expect.poll(() => [...source.stored()].map(({ name }) => name), { timeout: 10_000 }).toEqual(['VirtualService shop/web']);
+  });
+
+  it('is not missed where the kind has none', async () => {
+    server.install(GATEWAY_API, 'ReferenceGrant');
+    server.intercept = ({ url }) => (url === `/apis/${GATEWAY_API}` ? { status: 200, body: { resources: [{ name: 'referencegrants', kind: 'ReferenceGrant' }] } } : undefined);
+    const log = new RecordedLog();
+    sources.push(await ApiSource.open({ client: server.client(), node: undefined, savedPath: undefined, clock: systemClock, random: systemRandom, log }));
+    expect(log.text).not.toContain('get no status');
   });
 });
 

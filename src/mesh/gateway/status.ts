@@ -4,7 +4,7 @@
  */
 import type { Snapshot } from '../snapshot.ts';
 import type { ObjectRef } from '../table.ts';
-import { SUPPORTED_FEATURES } from './features.ts';
+import { supportedFeatures } from './features.ts';
 import { gatewayStatus, listenerSetStatus } from './gateway-status.ts';
 import { ownGateways, parentOf } from './listeners.ts';
 import { policyStatus } from './policy-status.ts';
@@ -20,6 +20,8 @@ export interface GatewayFacts {
   readonly obstacle: (gateway: GatewayId) => string | undefined;
   /** Why an object cannot be used as a certificate with its key, or as authorities; undefined: it can. */
   readonly fault: (ref: ObjectRef, use: 'certificate' | 'authority') => string | undefined;
+  /** Of the definition of a kind; undefined: it is not installed. */
+  readonly annotations: (kind: string) => Readonly<Record<string, string>> | undefined;
 }
 
 export interface GatewayAddress {
@@ -39,7 +41,7 @@ export interface GatewayStatus {
 export function gatewayStatuses(snapshot: Snapshot, facts: GatewayFacts): GatewayStatus[] {
   const { classes, listenerSets, routes, backendTlsPolicies } = snapshot.gatewayApi;
   return [
-    ...classes.filter(({ spec }) => spec.controllerName === CONTROLLER_NAME).map(({ kind, namespace, name, spec }) => ({ kind, namespace, name, content: classStatus(spec.parametersRef !== undefined) })),
+    ...classes.filter(({ spec }) => spec.controllerName === CONTROLLER_NAME).map(({ kind, namespace, name, spec }) => ({ kind, namespace, name, content: classStatus(spec.parametersRef !== undefined, facts) })),
     ...ownGateways(snapshot).map((gateway) => ({ kind: gateway.kind, namespace: gateway.namespace, name: gateway.name, content: gatewayStatus(gateway, snapshot, facts) })),
     ...listenerSets.flatMap((set) => {
       const gateway = parentOf(set, snapshot);
@@ -50,9 +52,9 @@ export function gatewayStatuses(snapshot: Snapshot, facts: GatewayFacts): Gatewa
   ];
 }
 
-function classStatus(hasParameters: boolean): StatusContent {
+function classStatus(hasParameters: boolean, { annotations }: GatewayFacts): StatusContent {
   const accepted: Condition = hasParameters
     ? { type: 'Accepted', status: 'False', reason: 'InvalidParameters', message: 'there are no parameters for gateways of Orlop; remove parametersRef' }
     : { type: 'Accepted', status: 'True', reason: 'Accepted', message: 'Gateways of this class are served by the nodes\' agents' };
-  return { conditions: [accepted], values: { supportedFeatures: SUPPORTED_FEATURES.map((name) => ({ name })) } };
+  return { conditions: [accepted], values: { supportedFeatures: supportedFeatures(annotations).map((name) => ({ name })) } };
 }

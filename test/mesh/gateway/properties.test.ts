@@ -12,7 +12,7 @@ import { application, errors, request, snapshotOf } from '../world.ts';
 
 const APP = application('shop', ['cart', 'web']);
 const CLASS = { apiVersion: 'gateway.networking.k8s.io/v1', kind: 'GatewayClass', metadata: { name: 'orlop' }, spec: { controllerName: 'orlop.io/gateway-controller' } };
-const FACTS = { addresses: () => [], obstacle: () => undefined, fault: () => undefined };
+const FACTS = { addresses: () => [], obstacle: () => undefined, fault: () => undefined, annotations: () => ({}) };
 
 interface Match {
   readonly path?: { readonly type: string; readonly value: string };

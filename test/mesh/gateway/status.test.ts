@@ -9,7 +9,7 @@ import { gatewayApi } from './world.ts';
 
 const APP = `${application('shop', ['cart', 'web'])}---${application('other', ['client'])}`;
 const CLASS = 'apiVersion: gateway.networking.k8s.io/v1\nkind: GatewayClass\nmetadata: {name: orlop}\nspec: {controllerName: orlop.io/gateway-controller}\n';
-const FACTS: GatewayFacts = { addresses: () => [{ type: 'IPAddress', value: '192.0.2.1' }], obstacle: () => undefined, fault: () => undefined };
+const FACTS: GatewayFacts = { addresses: () => [{ type: 'IPAddress', value: '192.0.2.1' }], obstacle: () => undefined, fault: () => undefined, annotations: () => ({}) };
 const HTTP = '{name: http, port: 80, protocol: HTTP}';
 const CART = 'rules: [{backendRefs: [{name: cart, port: 9080}]}]';
 const gateway = (listeners: string, more = ''): string => gatewayApi('Gateway', 'door', `{gatewayClassName: orlop, listeners: [${listeners}]${more}}`);
@@ -28,17 +28,39 @@ const brief = (conditions: readonly Condition[] | undefined): string[] => (condi
 const place = (content: StatusContent, i = 0): string[] => brief((content.parents ?? content.ancestors ?? [])[i]?.conditions);
 const listener = (content: StatusContent, name: string): string[] => brief(content.listeners?.find((one) => one.name === name)?.conditions);
 
+const featuresIn = (values: StatusContent['values']): string[] => ((values ?? {})['supportedFeatures'] as { name: string }[]).map(({ name }) => name);
+
 describe('a GatewayClass', () => {
   it('of Orlop is accepted, and says what gateways can do, in order', () => {
     const { conditions, values } = statuses('')('GatewayClass orlop');
     expect(brief(conditions)).toEqual(['Accepted=True Accepted']);
-    const names = ((values ?? {})['supportedFeatures'] as { name: string }[]).map(({ name }) => name);
+    const names = featuresIn(values);
     expect(names).toEqual([...names].sort());
     expect(names.length).toBeLessThanOrEqual(64);
   });
 
   it('of others is left alone', () => {
     expect(() => statuses('---\napiVersion: gateway.networking.k8s.io/v1\nkind: GatewayClass\nmetadata: {name: theirs}\nspec: {controllerName: example.com/x}\n')('GatewayClass theirs')).toThrow('nothing is said');
+  });
+});
+
+describe('the features of a GatewayClass', () => {
+  const CHANNEL = 'gateway.networking.k8s.io/channel';
+  const featuresOf = (annotations: GatewayFacts['annotations']): string[] => featuresIn(statuses('', { annotations })('GatewayClass orlop').values);
+
+  it('are those that the installed definitions can express: retries have a field in the experimental channel alone', () => {
+    const all = featuresOf(() => ({ [CHANNEL]: 'experimental' }));
+    expect(all).toEqual(expect.arrayContaining(['HTTPRouteRetry', 'HTTPRouteRetryBackendTimeout', 'HTTPRouteRetryConnectionError']));
+    expect(featuresOf(() => ({ [CHANNEL]: 'standard' }))).toEqual(all.filter((name) => !name.startsWith('HTTPRouteRetry')));
+    // Each definition has a channel of its own.
+    expect(featuresOf((kind) => ({ [CHANNEL]: kind === 'HTTPRoute' ? 'experimental' : 'standard' }))).toEqual(all);
+    // Orlop's own have the field, and name no channel.
+    expect(featuresOf(() => ({}))).toEqual(all);
+  });
+
+  it('are of kinds that are installed', () => {
+    expect(featuresOf((kind) => (['Gateway', 'HTTPRoute'].includes(kind) ? {} : undefined)).filter((name) => !/^(Gateway|HTTPRoute)/.test(name))).toEqual([]);
+    expect(featuresOf((kind) => (kind === 'TLSRoute' ? {} : undefined))).toEqual(['TLSRoute', 'TLSRouteModeMixed', 'TLSRouteModeTerminate']);
   });
 });
 
