@@ -12,6 +12,7 @@ import type { Watch } from '../core/watch.ts';
 import { ApiSource } from '../kube/api-source.ts';
 import type { ConfigSource } from '../kube/config-source.ts';
 import { admit } from '../mesh/admission.ts';
+import { isMadeOf } from '../mesh/build.ts';
 import type { GatewayFacts } from '../mesh/gateway/status.ts';
 import type { Snapshot } from '../mesh/snapshot.ts';
 import { AgentPods } from './agent-pods.ts';
@@ -119,7 +120,8 @@ export class ClusterSide {
     const wishes = (): StatusWish[] => {
       const snapshot = config.snapshot.get();
       if (snapshot === undefined) return [];
-      const stored = [...config.stored()];
+      // What has changed since is not judged yet.
+      const stored = [...config.stored()].filter((object) => isMadeOf(snapshot, object));
       const facts = gateways.facts(snapshot, { addresses: (id) => services.addresses(id), annotations: (kind) => config.annotations(kind) });
       return [...istioStatuses(snapshot, stored), ...gatewayStatusWishes(snapshot, stored, facts)];
     };

@@ -17,9 +17,10 @@ const SHARED_MAX = 50_000;
 const SHARED_CHARS_MAX = 80;
 const shared = new Map<string, string>();
 
-/** Metadata alone. */
+/** Metadata alone, with what counts the versions of the spec. */
 export function keepHead(object: ApiObject): ApiObject {
-  return { metadata: metadataOf(object, () => true) };
+  const { generation } = record(object['metadata']);
+  return { metadata: { ...metadataOf(object, () => true), ...(generation === undefined ? {} : { generation }) } };
 }
 
 /** Names and labels alone. */

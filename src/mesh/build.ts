@@ -75,6 +75,11 @@ export function buildSnapshot(files: Iterable<Source>, previous?: Snapshot): Sna
   return snapshot;
 }
 
+/** Is this what `snapshot` was made of, and not a version of the object that has come since? */
+export function isMadeOf(snapshot: Snapshot, { name, value }: SourceObject): boolean {
+  return parses.get(snapshot)?.get(name)?.content === value;
+}
+
 /** What an object of an API server says and what is wrong with it, whatever stands beside it. */
 export function checkObject(source: SourceObject): { readonly kind: Kind | undefined; readonly object: GoodObject; readonly problems: readonly Problem[]; readonly failed: boolean } {
   const { kind, object, faults } = checkDocument(documentOf(source));
@@ -123,9 +128,9 @@ class Builder {
     let replaced = false;
     for (const key of broken.keys) {
       const last = this.#previous?.objects[key];
-      if (last === undefined || last.value === this.#objects[key]?.value || JSON.stringify(last.value) === JSON.stringify(this.#objects[key]?.value)) continue;
+      if (last === undefined || last.value === this.#objects[key]?.value || JSON.stringify(last.value['spec']) === JSON.stringify(this.#objects[key]?.value['spec'])) continue;
       this.#objects[key] = last;
-      this.#problems.push(kept(last.origin));
+      this.#problems.push(kept(last));
       replaced = true;
     }
     const final = replaced ? this.#assemble() : snapshot;
@@ -159,7 +164,7 @@ class Builder {
       this.#objects[key] = object;
     } else if (last !== undefined) {
       this.#objects[key] = last;
-      this.#problems.push(kept(last.origin));
+      this.#problems.push(kept(last));
     } else if (PROTECTS.has(origin.kind)) {
       // Refusing everything instead would let one mistyped file of one team stop a namespace, or with a root policy the mesh;
       // Istio's API server would not have taken the object either. So it is as if it had not been written, and that is said loudly.
@@ -318,9 +323,18 @@ export function readPolicy(object: GoodObject): AuthorizationPolicyResource {
 }
 
 /** Says that an object's former version is the one that counts. */
-function kept(origin: Origin): Problem {
+function kept(last: GoodObject): Problem {
+  const { origin } = last;
   const { file, line } = origin;
-  return { severity: 'info', code: 'ORLOP006', file, line, object: objectName(origin), field: '', message: 'the last good version of this object stays in force', remedy: 'correct its errors' };
+  // Files have no generations.
+  const generation = generationOf(last);
+  const which = generation === 0 ? '' : ` (generation ${generation})`;
+  return { severity: 'info', code: 'ORLOP006', file, line, object: objectName(origin), field: '', message: `the last good version of this object${which} stays in force`, remedy: 'correct its errors' };
+}
+
+/** metadata.generation; 0 where there is none. */
+export function generationOf({ value }: GoodObject): number {
+  return Number(record(value['metadata'])['generation'] ?? 0);
 }
 
 function keyOf({ kind, namespace, name }: Origin): string {

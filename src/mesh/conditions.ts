@@ -3,6 +3,7 @@
  * True is good: `Accepted` (nothing is wrong with it by itself), `ResolvedRefs` (what it names is there), `Honored` (all of its fields have their
  * effect), `Programmed` (it is, as it stands, in the configuration that agents compile, and nothing takes its place).
  */
+import { inForceInstead, messageOf, notInForce } from './condition-message.ts';
 import { contentIn } from './gateway/status-content.ts';
 import { record, strings, text } from './parse/json.ts';
 import type { Json } from './parse/json.ts';
@@ -10,7 +11,7 @@ import type { Problem } from './problem.ts';
 
 export interface Condition {
   readonly type: 'Accepted' | 'ResolvedRefs' | 'Honored' | 'Programmed';
-  readonly status: 'True' | 'False';
+  readonly status: 'True' | 'False' | 'Unknown';
   /** One word, for programs. */
   readonly reason: string;
   readonly message: string;
@@ -26,9 +27,6 @@ const CONFLICTS: ReadonlySet<string> = new Set(['IST0109', 'KIA0501']);
 /** Say what follows from other problems, which are there too. */
 const CONSEQUENCES: ReadonlySet<string> = new Set(['ORLOP006', 'ORLOP016']);
 
-/** `metav1.Condition` takes no more than 32 KiB; whoever has made so many mistakes begins with the first. */
-const MESSAGE_CHARS_MAX = 2048;
-
 /** Of an object, given what a snapshot says against it. */
 export function conditionsOf(value: Json, problems: readonly Problem[]): Condition[] {
   const of = (codes: ReadonlySet<string>): Problem[] => problems.filter(({ code }) => codes.has(code));
@@ -39,10 +37,16 @@ export function conditionsOf(value: Json, problems: readonly Problem[]): Conditi
   const idle = of(NOT_HONORED);
   return [
     faults.length === 0 ? good('Accepted', own) : bad('Accepted', 'Invalid', faults),
-    missing.length === 0 ? good('ResolvedRefs') : bad('ResolvedRefs', 'RefNotFound', missing),
+    resolved(missing, faults),
     idle.length === 0 ? good('Honored') : bad('Honored', idle.some(({ code }) => code === KIND_NOT_HONORED) ? 'KindNotSupported' : 'FieldNotSupported', idle),
-    programmed(value, { faults, missing, idle, conflicts: of(CONFLICTS) }),
+    programmed(value, { faults, missing, idle, conflicts: of(CONFLICTS), all: problems }),
   ];
+}
+
+/** A version with faults is not looked at beside other objects: what is known of references is of the one in force. */
+function resolved(missing: readonly Problem[], faults: readonly Problem[]): Condition {
+  if (faults.length > 0) return { type: 'ResolvedRefs', status: 'Unknown', reason: 'NotChecked', message: 'what a version names is looked for when it has no faults of its own' };
+  return missing.length === 0 ? good('ResolvedRefs') : bad('ResolvedRefs', 'RefNotFound', missing);
 }
 
 interface Found {
@@ -50,18 +54,20 @@ interface Found {
   readonly missing: readonly Problem[];
   readonly idle: readonly Problem[];
   readonly conflicts: readonly Problem[];
+  readonly all: readonly Problem[];
 }
 
-const LAST_GOOD = 'where an earlier version without this fault is known, that one stays in force';
-
-function programmed(value: Json, { faults, missing, idle, conflicts }: Found): Condition {
-  const no = (reason: string, message: string): Condition => ({ type: 'Programmed', status: 'False', reason, message: cut(message) });
-  if (faults.length > 0) return no('Invalid', `this version is not in force; ${LAST_GOOD}`);
-  if (idle.some(({ code }) => code === KIND_NOT_HONORED)) return no('KindNotSupported', 'objects of this kind have no effect');
+function programmed(value: Json, { faults, missing, idle, conflicts, all }: Found): Condition {
+  if (faults.length > 0) return notProgrammed('Invalid', notInForce(all));
+  if (idle.some(({ code }) => code === KIND_NOT_HONORED)) return notProgrammed('KindNotSupported', 'objects of this kind have no effect');
   // A missing name that the rule can do without is a warning.
-  if (missing.some(({ severity }) => severity === 'error')) return no('RefNotFound', `${LAST_GOOD}; elsewhere it is in force as it is written`);
-  if (conflicts.length > 0 && takesAll(value, conflicts)) return no('Conflicted', sentences(conflicts));
-  return conflicts.length > 0 ? { type: 'Programmed', status: 'True', reason: 'PartlyConflicted', message: cut(sentences(conflicts)) } : good('Programmed');
+  if (missing.some(({ severity }) => severity === 'error')) return notProgrammed('RefNotFound', `${inForceInstead(all)}; elsewhere it is in force as it is written`);
+  if (conflicts.length > 0 && takesAll(value, conflicts)) return notProgrammed('Conflicted', messageOf(conflicts));
+  return conflicts.length > 0 ? { type: 'Programmed', status: 'True', reason: 'PartlyConflicted', message: messageOf(conflicts) } : good('Programmed');
+}
+
+function notProgrammed(reason: string, message: string): Condition {
+  return { type: 'Programmed', status: 'False', reason, message };
 }
 
 /** Do others have everything that it claims? */
@@ -74,19 +80,11 @@ function takesAll(value: Json, conflicts: readonly Problem[]): boolean {
 
 /** With what there is to know all the same. */
 function good(type: Condition['type'], warnings: readonly Problem[] = []): Condition {
-  return { type, status: 'True', reason: type, message: cut(sentences(warnings)) };
+  return { type, status: 'True', reason: type, message: messageOf(warnings) };
 }
 
 function bad(type: Condition['type'], reason: string, problems: readonly Problem[]): Condition {
-  return { type, status: 'False', reason, message: cut(sentences(problems)) };
-}
-
-function sentences(problems: readonly Problem[]): string {
-  return problems.map(({ field, code, message, remedy }) => `${field === '' ? '' : `${field}: `}${message} → ${remedy} [${code}]`).join('\n');
-}
-
-function cut(message: string): string {
-  return message.length > MESSAGE_CHARS_MAX ? `${message.slice(0, MESSAGE_CHARS_MAX - 1)}…` : message;
+  return { type, status: 'False', reason, message: messageOf(problems) };
 }
 
 /** The parts of a status to be written; what others say in it stays. `now` is a time of RFC 3339. */

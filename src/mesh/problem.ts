@@ -30,6 +30,11 @@ export function renderProblem({ severity, code, file, line, object, field, messa
   return `${place}: ${severity} [${code}] ${subject === '' ? '' : `${subject}: `}${message} → ${remedy}`;
 }
 
+/** By the names of objects of an API server, which are the places of their problems. */
+export function byObject(problems: readonly Problem[]): ReadonlyMap<string, readonly Problem[]> {
+  return Map.groupBy(problems, ({ file }) => file);
+}
+
 /** By file, then line: the order in which one works through them. */
 export function byPlace(a: Problem, b: Problem): number {
   if (a.file !== b.file) return a.file < b.file ? -1 : 1;

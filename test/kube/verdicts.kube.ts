@@ -277,6 +277,37 @@ describe('what is said of objects', { timeout: 120_000 }, () => {
     await expect.poll(async () => cluster.kubectl(['get', 'gatewayclass', 'orlop', '-o', 'jsonpath={.status.conditions[?(@.type=="Accepted")].status}']), { timeout: 20_000 }).toBe('True');
   });
 
+  it('the status of a route that its definition lets pass and the rules do not says what is wrong, and which version is in force', async () => {
+    const wrong = { matches: [{ path: { type: 'RegularExpression', value: '/a(' } }], backendRefs: [{ name: 'web', port: 80 }] };
+    await cluster.kubectl(['patch', 'httproute', '-n', 'shop', 'web', '--type=merge', '-p', JSON.stringify({ spec: { rules: [wrong] } })]);
+    const accepted = async (): Promise<unknown> => JSON.parse(await cluster.kubectl(['get', 'httproute', '-n', 'shop', 'web', '-o', `jsonpath={.status.parents[?(@.controllerName=="${CONTROLLER_NAME}")].conditions}`]));
+    await expect.poll(accepted, { timeout: 20_000 }).toEqual([expect.objectContaining({
+      type: 'Accepted', status: 'False', reason: 'Invalid', observedGeneration: 2,
+      message: expect.stringMatching(/^spec\.rules\[0\]\.matches\[0\]\.path\.value: .*\nthis version is not in force; the last good version of this object \(generation 1\) stays in force/) as string,
+    })]);
+  });
+
+  it('a GatewayClass claims what the installed definitions can express', async () => {
+    const claimed = async (): Promise<boolean> => (await cluster.kubectl(['get', 'gatewayclass', 'orlop', '-o', 'jsonpath={.status.supportedFeatures[*].name}'])).includes('HTTPRouteRetry');
+    expect(await claimed()).toBe(true);
+    const annotate = async (channel: string): Promise<unknown> => cluster.kubectl(['annotate', 'crd', 'httproutes.gateway.networking.k8s.io', channel]);
+    await annotate('gateway.networking.k8s.io/channel=standard');
+    await expect.poll(claimed, { timeout: 20_000 }).toBe(false);
+    await annotate('gateway.networking.k8s.io/channel-');
+    await expect.poll(claimed, { timeout: 20_000 }).toBe(true);
+  });
+
+  it('a kind whose definition has no place for a status is named in the log, and has one as soon as it can', async () => {
+    const define = async (subresources: object): Promise<unknown> => cluster.kubectl(['patch', 'crd', 'proxyconfigs.networking.istio.io', '--type=json', '-p', JSON.stringify([{ op: 'replace', path: '/spec/versions/0/subresources', value: subresources }])]);
+    const log = async (): Promise<string> => replicas.find(({ name }) => name === at)?.output ?? '';
+    const at = await leader();
+    await define({});
+    await expect.poll(log, { timeout: 20_000 }).toMatch(/"kind":"ProxyConfig".*objects of this kind get no status/);
+    await cluster.apply([{ apiVersion: 'networking.istio.io/v1beta1', kind: 'ProxyConfig', metadata: { name: 'one', namespace: 'shop' }, spec: {} }]);
+    await define({ status: {} });
+    await expect.poll(async () => (await conditions('proxyconfig', 'one'))['Programmed']?.reason, { timeout: 40_000 }).toBe('KindNotSupported');
+  });
+
   it('the roots of the webhook are right while the root changes', async () => {
     const holder = replicas.find(({ name }) => name === 'one') as Replica;
     const at = (await leader()) === 'one' ? holder : replicas[1];

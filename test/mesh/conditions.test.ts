@@ -30,7 +30,7 @@ describe('the conditions of an object', () => {
 
   it('say what is wrong with it, and that it is not in force', () => {
     const { is, message } = said(web, rule('web', { hosts: ['web'], http: [{ timeout: '5' }] }));
-    expect(is).toEqual({ ...ALL_WELL, Accepted: 'False Invalid', Programmed: 'False Invalid' });
+    expect(is).toEqual({ Accepted: 'False Invalid', ResolvedRefs: 'Unknown NotChecked', Honored: 'True Honored', Programmed: 'False Invalid' });
     expect(message['Accepted']).toContain('spec.http[0].timeout: "5" is no duration → write it as 10s, 250ms or 1h30m [IST0106]');
     expect(message['Programmed']).toContain('where an earlier version without this fault is known, that one stays in force');
   });

@@ -1,8 +1,9 @@
 /** A configuration that becomes wrong goes on as it last was right, object by object, and says so. */
 import { describe, expect, it } from 'vitest';
-import { buildSnapshot } from '../../src/mesh/build.ts';
+import { buildSnapshot, generationOf, isMadeOf } from '../../src/mesh/build.ts';
+import type { SourceObject } from '../../src/mesh/build.ts';
 import { renderProblem } from '../../src/mesh/problem.ts';
-import type { Snapshot } from '../../src/mesh/snapshot.ts';
+import type { GoodObject, Snapshot } from '../../src/mesh/snapshot.ts';
 import { application, errors, snapshotOf } from './world.ts';
 
 const rule = (timeout: string, host = 'cart'): string => `apiVersion: networking.istio.io/v1
@@ -73,6 +74,22 @@ describe('an object that becomes invalid', () => {
     const after = snapshotOf({ 'all.yaml': `${APP}---\n${rule('soon')}---\n${subsets('v1', 'v2')}` }, before);
     expect(timeoutOf(after)).toBe('1s');
     expect(after.destinationRules[0]?.spec.subsets).toHaveLength(2);
+  });
+});
+
+describe('an object of an API server', () => {
+  const web = (generation: number, spec: unknown): SourceObject => ({ name: 'HTTPRoute shop/web', value: { apiVersion: 'gateway.networking.k8s.io/v1', kind: 'HTTPRoute', metadata: { name: 'web', namespace: 'shop', generation }, spec } });
+
+  it('that becomes invalid keeps a version that is told by its generation', () => {
+    const bad = buildSnapshot([web(5, { rules: 'x' })], buildSnapshot([web(4, {})], buildSnapshot([web(3, {})])));
+    expect(bad.problems.map(({ message }) => message)).toContain('the last good version of this object (generation 4) stays in force');
+    expect(generationOf(bad.objects['HTTPRoute shop/web'] as GoodObject)).toBe(4);
+  });
+
+  it('is told from a version that has come since, whether it is in force or not', () => {
+    const [good, bad] = [web(1, {}), web(2, { rules: 'x' })];
+    const snapshot = buildSnapshot([bad], buildSnapshot([good]));
+    expect([good, bad, web(2, { rules: 'x' })].map((object) => isMadeOf(snapshot, object))).toEqual([false, true, false]);
   });
 });
 

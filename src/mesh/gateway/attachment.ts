@@ -44,7 +44,8 @@ function attach(route: GatewayRoute, parent: ParentReference, snapshot: Snapshot
   return { route, parent, listeners, refusal: undefined };
 }
 
-function parentGateway(route: GatewayRoute, { group = GATEWAY_GROUP, kind = 'Gateway', name, namespace = route.namespace }: ParentReference, snapshot: Snapshot): ParentGateway | undefined {
+/** Undefined: it does not exist, or is not Orlop's. */
+export function parentGateway(route: Pick<GatewayRoute, 'namespace'>, { group = GATEWAY_GROUP, kind = 'Gateway', name, namespace = route.namespace }: ParentReference, snapshot: Snapshot): ParentGateway | undefined {
   if (group !== GATEWAY_GROUP) return undefined;
   if (kind === 'Gateway') {
     const gateway = ownGateways(snapshot).find((one) => one.name === name && one.namespace === namespace);

@@ -49,7 +49,7 @@ const FAMILIES: Readonly<Record<string, Family>> = { HTTP: 'http', HTTPS: 'tls',
 const KINDS_OF: Readonly<Record<string, readonly RouteKind[]>> = { HTTP: ['HTTPRoute', 'GRPCRoute'], HTTPS: ['HTTPRoute', 'GRPCRoute'], TLS: ['TLSRoute'], TCP: ['TCPRoute'] };
 
 /** The class that makes a Gateway Orlop's; undefined: it is somebody else's. */
-export function classOf({ spec }: GatewayResource, { gatewayApi }: Snapshot): Resource<GatewayClassSpec> | undefined {
+export function classOf({ spec }: { readonly spec: Pick<GatewaySpec, 'gatewayClassName'> }, { gatewayApi }: Snapshot): Resource<GatewayClassSpec> | undefined {
   return gatewayApi.classes.find((one) => one.name === spec.gatewayClassName && one.spec.controllerName === CONTROLLER_NAME);
 }
 
@@ -59,7 +59,7 @@ export function ownGateways(snapshot: Snapshot): GatewayResource[] {
 }
 
 /** The Gateway that a ListenerSet adds to; undefined where it does not exist, or is none of Orlop's. */
-export function parentOf({ namespace, spec }: ListenerSetResource, snapshot: Snapshot): GatewayResource | undefined {
+export function parentOf({ namespace, spec }: { readonly namespace: string; readonly spec: Pick<ListenerSetSpec, 'parentRef'> }, snapshot: Snapshot): GatewayResource | undefined {
   const { group = GATEWAY_GROUP, kind = 'Gateway', name, namespace: of = namespace } = spec.parentRef;
   if (group !== GATEWAY_GROUP || kind !== 'Gateway') return undefined;
   return ownGateways(snapshot).find((gateway) => gateway.name === name && gateway.namespace === of);

@@ -1,4 +1,5 @@
 /** The status of BackendTLSPolicies: one entry for each Gateway whose routes send to what the policy is for (PolicyStatus.ancestors). */
+import type { Json } from '../parse/json.ts';
 import { objectName } from '../resources.ts';
 import type { Snapshot } from '../snapshot.ts';
 import { attachments } from './attachment.ts';
@@ -16,10 +17,15 @@ import type { Condition, PlaceStatus } from './status-content.ts';
 const ANCESTORS_MAX = 16;
 
 export function policyStatus(policy: BackendTlsPolicy, snapshot: Snapshot, facts: GatewayFacts): PlaceStatus[] {
-  const names = new Set(policy.spec.targetRefs.filter(isService).map(({ name }) => name));
   const conditions = conditionsOf(policy, snapshot, facts);
-  const gateways = ownGateways(snapshot).filter((gateway) => sendsTo(gateway, policy.namespace, names, snapshot));
-  return gateways.slice(0, ANCESTORS_MAX).map(({ namespace, name }) => ({ ref: { group: GATEWAY_GROUP, kind: 'Gateway', namespace, name }, conditions }));
+  return ancestorsOf(policy.namespace, policy.spec.targetRefs, snapshot).map((ref) => ({ ref, conditions }));
+}
+
+/** References to the Gateways whose routes send to any of `targets` in a namespace. */
+export function ancestorsOf(namespace: string, targets: BackendTlsPolicy['spec']['targetRefs'], snapshot: Snapshot): Json[] {
+  const services = new Set(targets.filter(isService).map(({ name }) => name));
+  const gateways = ownGateways(snapshot).filter((gateway) => sendsTo(gateway, namespace, services, snapshot));
+  return gateways.slice(0, ANCESTORS_MAX).map((gateway) => ({ group: GATEWAY_GROUP, kind: 'Gateway', namespace: gateway.namespace, name: gateway.name }));
 }
 
 function sendsTo(gateway: GatewayResource, namespace: string, services: ReadonlySet<string>, snapshot: Snapshot): boolean {

@@ -7,7 +7,7 @@ import { CONTROLLER_NAME } from './resources.ts';
 /** Without its time and generation, which the writer knows. */
 export interface Condition {
   readonly type: string;
-  readonly status: 'True' | 'False';
+  readonly status: 'True' | 'False' | 'Unknown';
   readonly reason: string;
   readonly message: string;
 }
