@@ -70,10 +70,10 @@ beforeEach(async () => {
   mkdirSync(path('config'));
   writeFileSync(path('tokens'), Object.entries(TOKENS).map(([node, token]) => `${token},${node}\n`).join(''));
   for (const [node, token] of Object.entries({ ...TOKENS, stranger: 'token-of-nobody-0123456789abcdef' })) writeFileSync(path(node), token);
-  for (const node of Object.keys(TOKENS)) put(node, { apiVersion: 'v1', kind: 'Node', metadata: { name: node, labels: { edge: node } } });
+  for (const node of Object.keys(TOKENS)) put(node, { apiVersion: 'v1', kind: 'Node', metadata: { name: node, labels: { 'node-restriction.kubernetes.io/edge': node } } });
   put('class', { apiVersion: 'gateway.networking.k8s.io/v1', kind: 'GatewayClass', metadata: { name: 'orlop' }, spec: { controllerName: 'orlop.io/gateway-controller' } });
-  put('one', gateway('one', 'first', 'edge=node-1'));
-  put('two', gateway('two', 'second', 'edge=node-2'));
+  put('one', gateway('one', 'first', 'node-restriction.kubernetes.io/edge=node-1'));
+  put('two', gateway('two', 'second', 'node-restriction.kubernetes.io/edge=node-2'));
   control = await Control.start({
     config: { directory: path('config') }, nodes: { tokens: path('tokens') }, listen: { address: '127.0.0.1', port: 0 }, names: [CA_SERVER_NAME], keys: 'memory',
     lifetimes: { leafMs: 3_600_000, intermediateMs: 86_400_000, rootMs: 864_000_000 }, rootsOut: path('roots.pem'), httpPort: await freePort(), runDirectory: path('run'), logLevel: 'silent',

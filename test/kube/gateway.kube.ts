@@ -179,9 +179,9 @@ describe('gateways', () => {
 
   it('listen on ports of the nodes that they choose', async () => {
     const [first, second] = cluster.nodes;
-    await cluster.kubectl(['label', 'node', first?.name ?? '', 'edge=yes']);
+    await cluster.kubectl(['label', 'node', first?.name ?? '', 'node-restriction.kubernetes.io/edge=yes']);
     await cluster.apply([{
-      apiVersion: GATEWAY_API, kind: 'Gateway', metadata: { name: 'door', namespace: 'shop', annotations: { 'orlop.io/gateway-mode': 'hostPort', 'orlop.io/gateway-nodes': 'edge=yes' } },
+      apiVersion: GATEWAY_API, kind: 'Gateway', metadata: { name: 'door', namespace: 'shop', annotations: { 'orlop.io/gateway-mode': 'hostPort', 'orlop.io/gateway-nodes': 'node-restriction.kubernetes.io/edge=yes' } },
       spec: { gatewayClassName: 'orlop', listeners: [{ name: 'http', protocol: 'HTTP', port: 8888 }] },
     }]);
     await cluster.until('an answer on the node\'s port', async () => (await curl(`http://${first?.names.address ?? ''}:8888/cgi-bin/who`)).startsWith('web-'));
