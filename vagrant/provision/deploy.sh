@@ -31,7 +31,7 @@ cat <<'TEXT'
 Bookinfo is in the mesh. Try, after `vagrant ssh`:
   kubectl get pods -n bookinfo -o wide
   kubectl exec -n bookinfo client -- /usr/bin/node -e 'fetch("http://productpage:9080/productpage").then(async (answer) => console.log(await answer.text()))'
-  kubectl apply -n bookinfo -f /opt/orlop/lab/examples/03-split-75-25.yaml
+  kubectl apply -n bookinfo -f /opt/orlop/lab/examples/09-subset-policies.yaml -f /opt/orlop/lab/examples/03-split-75-25.yaml
   kubectl get --raw "/api/v1/namespaces/orlop-system/pods/$(kubectl get pods -n orlop-system -l app.kubernetes.io/name=orlop-agent -o jsonpath='{.items[0].metadata.name}'):15020/proxy/metrics" | grep istio_requests_total
   /opt/orlop/bin/orlop uninstall
 TEXT
