@@ -4,6 +4,8 @@ import { readdirSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { parseAllDocuments } from 'yaml';
+import { buildSnapshot } from '../../src/mesh/build.ts';
+import { bookinfoObjects } from '../kube/story/bookinfo.ts';
 
 const LABORATORY = join(import.meta.dirname, '../../vagrant');
 const PROVISION = join(LABORATORY, 'provision');
@@ -27,6 +29,15 @@ describe('the scripts', () => {
     const [, pods] = /^PODS=(.+)$/m.exec(readFileSync(join(PROVISION, 'network.sh'), 'utf8')) ?? [];
     expect(documents[1]?.['networking']).toEqual({ podSubnet: pods });
   });
+});
+
+it('what is said to be tried after all is rules that lead somewhere', () => {
+  const [line = ''] = readFileSync(join(PROVISION, 'deploy.sh'), 'utf8').match(/^ {2}kubectl apply -n bookinfo .*$/m) ?? [];
+  const files = [...line.matchAll(/-f \/opt\/orlop\/(\S+)/g)].map(([, path = '']) => join(LABORATORY, '..', path));
+  expect(files.length).toBeGreaterThan(0);
+  const rules = files.flatMap((path) => parseAllDocuments(readFileSync(path, 'utf8')).map((document) => document.toJS() as { metadata: object })).map((rule) => ({ ...rule, metadata: { ...rule.metadata, namespace: 'bookinfo' } }));
+  const { problems } = buildSnapshot([...bookinfoObjects(), ...rules].map((object, i) => ({ name: `${i}`, text: JSON.stringify(object) })));
+  expect(problems).toEqual([]);
 });
 
 it('Vagrant takes the Vagrantfile', { timeout: 60_000 }, () => {
