@@ -55,7 +55,7 @@ interface Container {
 interface PodSpec {
   readonly serviceAccountName: string;
   readonly containers: readonly Container[];
-  readonly volumes: readonly { readonly name: string }[];
+  readonly volumes: readonly { readonly name: string; readonly hostPath?: { readonly path: string } }[];
 }
 
 interface Manifest {
@@ -65,7 +65,7 @@ interface Manifest {
   readonly rules?: readonly Rule[];
   readonly roleRef?: { readonly kind: string; readonly name: string };
   readonly subjects?: readonly { readonly kind: string; readonly name: string }[];
-  readonly spec?: { readonly selector?: unknown; readonly template?: { readonly metadata: { readonly labels: Readonly<Record<string, string>> }; readonly spec: PodSpec } };
+  readonly spec?: { readonly replicas?: number; readonly selector?: unknown; readonly template?: { readonly metadata: { readonly labels: Readonly<Record<string, string>> }; readonly spec: PodSpec } };
 }
 
 /** Every object of a folder, as kustomize would read it. */
@@ -128,6 +128,29 @@ describe('the objects', () => {
     expect(agent?.['ports']).toBeUndefined();
     expect(agent).toMatchObject({ startupProbe: { exec: { command: ['/usr/bin/orlop', 'ready'] } } });
     expect(agent?.['env']).toContainEqual({ name: 'ORLOP_INSTANCE', valueFrom: { fieldRef: { fieldPath: 'metadata.name' } } });
+  });
+
+  it('have agents see no more of the host than they need, and keep their place on a full node', () => {
+    const { metadata, spec } = find('DaemonSet', 'orlop-agent').spec?.template ?? {};
+    expect(metadata).toMatchObject({ annotations: { 'prometheus.io/scrape': 'true', 'prometheus.io/port': '15020', 'prometheus.io/path': '/metrics' } });
+    expect(spec).toMatchObject({ priorityClassName: 'system-node-critical', hostNetwork: true, hostPID: true, securityContext: { seccompProfile: { type: 'RuntimeDefault' } } });
+    expect(spec).not.toHaveProperty('hostIPC');
+    // No limit of CPU: it would be one for the traffic of all pods of the node.
+    expect(spec?.containers).toMatchObject([{ resources: { requests: { cpu: '100m', memory: '256Mi' }, limits: { memory: '2Gi' } } }]);
+    expect(spec?.containers[0]).not.toHaveProperty('resources.limits.cpu');
+    expect(spec?.volumes.flatMap(({ hostPath }) => hostPath?.path ?? []).sort()).toEqual(['/etc/cni/net.d', '/opt/cni/bin', '/run/orlop', '/run/xtables.lock', '/sys/fs/bpf', '/sys/fs/cgroup', '/var/run/netns']);
+  });
+
+  it('have two control planes, each an ordinary user who cannot become another and sees nothing of the host', () => {
+    const { replicas, template } = find('Deployment', 'orlop-control').spec ?? {};
+    expect(replicas).toBe(2);
+    expect(template?.metadata).toMatchObject({ annotations: { 'prometheus.io/scrape': 'true', 'prometheus.io/port': '15014', 'prometheus.io/path': '/metrics' } });
+    expect(template?.spec).toMatchObject({
+      priorityClassName: 'system-cluster-critical', securityContext: { runAsNonRoot: true, runAsUser: 65_532, seccompProfile: { type: 'RuntimeDefault' } },
+      containers: [{ securityContext: { allowPrivilegeEscalation: false }, resources: { requests: { cpu: '50m', memory: '192Mi' }, limits: { memory: '1Gi' } } }],
+    });
+    for (const field of ['hostNetwork', 'hostPID', 'hostIPC']) expect(template?.spec).not.toHaveProperty(field);
+    expect(template?.spec.volumes.filter(({ hostPath }) => hostPath !== undefined)).toEqual([]);
   });
 
   it('name only what exists: roles, service accounts, volumes', () => {
