@@ -212,11 +212,11 @@ describe('the status of a kind', () => {
 });
 
 describe('a watch', () => {
+  const lists = (): number => server.requests.filter((line) => line.startsWith('GET /api/v1/pods?') && !line.includes('watch=')).length;
+  const watches = (): URLSearchParams[] => server.requests.filter((line) => line.startsWith('GET /api/v1/pods?') && line.includes('watch=')).map((line) => new URLSearchParams(line.slice(line.indexOf('?'))));
+
   it('is resumed where it ended, with what happened meanwhile, and without a new list', async () => {
     const source = await open();
-    const lists = (): number => server.requests.filter((line) => line.startsWith('GET /api/v1/pods?') && !line.includes('watch=')).length;
-    server.bookmark();
-    await expect.poll(() => source.digest !== '').toBe(true);
     const before = lists();
     await server.stop();
     server.put(pod('cart', '10.0.0.2'));
@@ -224,6 +224,21 @@ describe('a watch', () => {
     await expect.poll(() => pods(source), { timeout: 10_000 }).toEqual(['cart', 'web']);
     expect(lists()).toBe(before);
   });
+
+  it('is resumed from a bookmark, when the history before it has gone', async () => {
+    const source = await open();
+    // Told by the watch, which is open then.
+    server.put(pod('cart', '10.0.0.2'));
+    await expect.poll(() => pods(source)).toEqual(['cart', 'web']);
+    expect(watches().every((query) => query.get('allowWatchBookmarks') === 'true')).toBe(true);
+    const before = { lists: lists(), watches: watches().length };
+    server.compact();
+    server.bookmark();
+    server.endWatches('pods');
+    server.put(pod('late', '10.0.0.3'));
+    await expect.poll(() => pods(source), { timeout: 15_000 }).toEqual(['cart', 'late', 'web']);
+    expect({ lists: lists(), watches: watches().length }).toEqual({ lists: before.lists, watches: before.watches + 1 });
+  }, 20_000);
 
   it('whose history has gone is begun anew from a list: what vanished unseen vanishes here', async () => {
     server.put(pod('cart', '10.0.0.2'));
