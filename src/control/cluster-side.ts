@@ -28,6 +28,7 @@ import { publishedRoots } from './published-roots.ts';
 import type { Listen } from './ca-server.ts';
 import { SecretStore } from './secret-store.ts';
 import type { ServerCertificate } from './server-certificate.ts';
+import { ServiceAccountKeys } from './service-account-keys.ts';
 import { StatusWriter } from './status-writer.ts';
 import type { StatusWish, WriteOutcome } from './status-writer.ts';
 import { TokenReview } from './token-review.ts';
@@ -74,6 +75,7 @@ export class ClusterSide {
   readonly client: ApiClient;
   readonly #options: ClusterOptions;
   readonly #leadership: Leadership;
+  readonly #keys: ServiceAccountKeys;
   readonly #log: Logger;
   #loops: readonly LeaderLoop[] = [];
   #agents: AgentPods | undefined;
@@ -87,12 +89,14 @@ export class ClusterSide {
     this.#log = log;
     this.#leadership = new Leadership({ client, namespace, name: LEASE, identity, clock: systemClock, random: systemRandom, log });
     this.store = new SecretStore(client, { namespace, name: SECRET }, this.#leadership);
-    this.authenticator = new TokenReview({ client, agents: new Set(agents), audience, identities, clock: systemClock, log });
+    this.#keys = new ServiceAccountKeys(client, systemClock, log);
+    this.authenticator = new TokenReview({ client, agents: new Set(agents), audience, keys: this.#keys, identities, clock: systemClock, log });
   }
 
   /** Resolves when it is known, as far as it can be, whether this replica leads. */
   static async open(options: ClusterOptions, identities: NodeIdentities, log: Logger): Promise<ClusterSide> {
     const side = new ClusterSide(await connect(options.place), options, identities, log);
+    await side.#keys.start();
     await side.#leadership.start();
     return side;
   }
@@ -161,6 +165,7 @@ export class ClusterSide {
   async close(): Promise<void> {
     for (const loop of this.#loops) loop.close();
     this.#agents?.close();
+    this.#keys.close();
     this.#writer?.close();
     await this.#webhook?.close();
     await this.#leadership.close();

@@ -1,20 +1,23 @@
 /**
  * Who asks, in a cluster: the API server says whose a token is (authentication.k8s.io/v1 TokenReview). Only tokens of the agents' service account
- * count, made for the CA and bound to a pod; the node is that of the pod.
+ * count, made for the CA and bound to a pod; the node is that of the pod. While the API server is away, its keys say it, and the pods that were there.
  */
 import { createHash } from 'node:crypto';
 import type { Clock } from '../core/clock.ts';
 import { NODE_TOKENS_MAX } from '../core/limits.ts';
 import type { Logger } from '../core/log.ts';
+import { ApiError } from '../kube/api-client.ts';
 import type { ApiClient } from '../kube/api-client.ts';
 import type { NodeAuthenticator } from './node-authenticator.ts';
 import type { NodeIdentities } from './node-identities.ts';
+import type { ServiceAccountKeys } from './service-account-keys.ts';
 
 export interface TokenReviewOptions {
   readonly client: ApiClient;
   /** `namespace/name` of the service accounts that agents run as. */
   readonly agents: ReadonlySet<string>;
   readonly audience: string;
+  readonly keys: Pick<ServiceAccountKeys, 'verify'>;
   /** Where pods are. */
   readonly identities: NodeIdentities;
   readonly clock: Clock;
@@ -47,7 +50,7 @@ export class TokenReview implements NodeAuthenticator {
     this.#options = options;
   }
 
-  /** Rejects when the API server cannot be asked. */
+  /** Rejects when the API server cannot be asked, and its keys do not say either. */
   async authenticate(token: string): Promise<string | undefined> {
     const nowMs = this.#options.clock.nowMs();
     const digest = createHash('sha256').update(token).digest('base64');
@@ -64,8 +67,24 @@ export class TokenReview implements NodeAuthenticator {
   async #review(token: string): Promise<Reviewed> {
     const { client, audience } = this.#options;
     const body = { apiVersion: 'authentication.k8s.io/v1', kind: 'TokenReview', spec: { token, audiences: [audience] } };
-    const { status } = await client.send('/apis/authentication.k8s.io/v1/tokenreviews', { method: 'POST', body });
-    return status ?? {};
+    try {
+      const { status } = await client.send('/apis/authentication.k8s.io/v1/tokenreviews', { method: 'POST', body });
+      return status ?? {};
+    } catch (error) {
+      const verified = isAway(error) ? await this.#verified(token) : undefined;
+      if (verified === undefined) throw error;
+      return verified;
+    }
+  }
+
+  /** As the API server would have it, but for the node: that must be where the pod was when the API server was last heard of. */
+  async #verified(token: string): Promise<Reviewed | undefined> {
+    const { keys, audience, log } = this.#options;
+    const owner = await keys.verify(token, audience);
+    if (owner === undefined) return undefined;
+    const { username, pod, podUid } = owner;
+    log.warn({ user: username, pod }, 'the API server cannot be asked whose a token is; its keys say so');
+    return { authenticated: true, audiences: [audience], user: { username, extra: { [`${EXTRA}/pod-name`]: [pod], [`${EXTRA}/pod-uid`]: [podUid] } } };
   }
 
   #nodeOf({ authenticated, audiences, user }: Reviewed): string | undefined {
@@ -93,4 +112,9 @@ export class TokenReview implements NodeAuthenticator {
     if (pod === undefined || uid === undefined) return undefined;
     return only('node-name') ?? this.#options.identities.nodeOf({ namespace, name: pod, uid });
   }
+}
+
+/** It does not answer, or not in its right mind; a refusal is an answer. */
+function isAway(error: unknown): boolean {
+  return !(error instanceof ApiError) || error.status >= 500;
 }

@@ -1,5 +1,7 @@
 /** The control plane in a cluster: whose a token is, keys that replicas share, and which of them takes the steps. */
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { exportJWK, generateKeyPair, SignJWT } from 'jose';
+import type { CryptoKey, GenerateKeyPairResult } from 'jose';
+import { afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { Authority } from '../../src/certs/authority.ts';
 import { FakeClock } from '../../src/core/clock.ts';
 import { createLogger } from '../../src/core/log.ts';
@@ -8,6 +10,7 @@ import { Leadership } from '../../src/control/leadership.ts';
 import { NodeIdentities } from '../../src/control/node-identities.ts';
 import { publishedRoots } from '../../src/control/published-roots.ts';
 import { SecretStore } from '../../src/control/secret-store.ts';
+import { ServiceAccountKeys } from '../../src/control/service-account-keys.ts';
 import { TokenReview } from '../../src/control/token-review.ts';
 import { buildSnapshot } from '../../src/mesh/build.ts';
 import { ApiServer } from '../kube-api/api-server.ts';
@@ -33,7 +36,7 @@ describe('the node behind a token', () => {
   const AGENT = 'system:serviceaccount:orlop-system:orlop-agent';
 
   /** What the API server says of any token. */
-  function reviewing(status: unknown, clock = new FakeClock()): TokenReview {
+  function reviewing(status: unknown, clock = new FakeClock(), keys: Pick<ServiceAccountKeys, 'verify'> = { verify: async () => undefined }): TokenReview {
     server.intercept = (request, body) => {
       if (request.url !== '/apis/authentication.k8s.io/v1/tokenreviews') return undefined;
       expect(JSON.parse(body)).toMatchObject({ kind: 'TokenReview', spec: { token: 'the-token', audiences: ['istio-ca'] } });
@@ -41,7 +44,7 @@ describe('the node behind a token', () => {
     };
     const identities = new NodeIdentities();
     identities.apply(buildSnapshot([{ name: 'pod', value: { apiVersion: 'v1', kind: 'Pod', metadata: { name: 'orlop-agent-x', namespace: 'orlop-system', uid: 'uid-1' }, spec: { nodeName: 'node-2' }, status: { phase: 'Running' } } }]));
-    return new TokenReview({ client: server.client(), agents: new Set(['orlop-system/orlop-agent']), audience: 'istio-ca', identities, clock, log });
+    return new TokenReview({ client: server.client(), agents: new Set(['orlop-system/orlop-agent']), audience: 'istio-ca', keys, identities, clock, log });
   }
 
   it('is the one that the API server names', async () => {
@@ -75,6 +78,55 @@ describe('the node behind a token', () => {
     await expect(authenticator.authenticate('the-token')).resolves.toBe('node-1');
     clock.advance(10_000);
     await expect(authenticator.authenticate('the-token')).rejects.toThrow(/500/);
+  });
+
+  describe('while the API server is away', () => {
+    const ISSUER = 'https://kubernetes.default.svc';
+    const clock = new FakeClock();
+    const claims = { 'iss': ISSUER, 'aud': ['istio-ca'], 'sub': AGENT, 'exp': clock.wallMs() / 1000 + 3_600, 'kubernetes.io': { pod: { name: 'orlop-agent-x', uid: 'uid-1' }, node: { name: 'node-9' } } };
+    let keyPair: GenerateKeyPairResult;
+
+    beforeAll(async () => {
+      keyPair = await generateKeyPair('RS256');
+    });
+
+    async function authenticate(changed: object = {}, { signedBy = keyPair.privateKey, away = { status: 503, body: {} } }: { signedBy?: CryptoKey; away?: { status: number; body: unknown } } = {}): Promise<string | undefined> {
+      const keys = new ServiceAccountKeys(server.client(), clock, log);
+      closing.push(() => keys.close());
+      const jwks = { keys: [{ ...await exportJWK(keyPair.publicKey), kid: 'one', alg: 'RS256', use: 'sig' }] };
+      server.intercept = ({ url }) => ({ status: 200, body: url === '/openid/v1/jwks' ? jwks : { issuer: ISSUER } });
+      await keys.start();
+      const review = reviewing(undefined, clock, keys);
+      server.intercept = () => away;
+      return review.authenticate(await new SignJWT({ ...claims, ...changed }).setProtectedHeader({ alg: 'RS256', kid: 'one' }).sign(signedBy));
+    }
+
+    it('is that of the pod that the token is bound to, as it was last heard of', async () => {
+      await expect(authenticate()).resolves.toBe('node-2');
+    });
+
+    it('is nobody\'s for a pod that is gone', async () => {
+      await expect(authenticate({ 'kubernetes.io': { pod: { name: 'orlop-agent-x', uid: 'uid-0' } } })).resolves.toBeUndefined();
+    });
+
+    it('is nobody\'s for another service account', async () => {
+      await expect(authenticate({ sub: 'system:serviceaccount:shop:cart' })).resolves.toBeUndefined();
+    });
+
+    it.each([
+      ['has expired', { exp: clock.wallMs() / 1000 - 60 }],
+      ['never expires', { exp: undefined }],
+      ['is for another audience', { aud: ['https://kubernetes.default.svc'] }],
+      ['is of another issuer', { iss: 'https://elsewhere' }],
+      ['is bound to no pod', { 'kubernetes.io': {} }],
+    ])('is not known by a token that %s', async (_, changed) => {
+      await expect(authenticate(changed)).rejects.toThrow(/503/);
+    });
+
+    it('is not known by a token that somebody else has signed, and not where the API server refuses', async () => {
+      await expect(authenticate({}, { signedBy: (await generateKeyPair('RS256')).privateKey })).rejects.toThrow(/503/);
+      await expect(authenticate({}, { away: { status: 403, body: {} } })).rejects.toThrow(/403/);
+    });
   });
 });
 

@@ -19,6 +19,7 @@ import { NodeIdentities } from '../../src/control/node-identities.ts';
 import { publishedRoots } from '../../src/control/published-roots.ts';
 import { SecretStore } from '../../src/control/secret-store.ts';
 import { StatusWriter } from '../../src/control/status-writer.ts';
+import { ServiceAccountKeys } from '../../src/control/service-account-keys.ts';
 import { TokenReview } from '../../src/control/token-review.ts';
 import { agentCommand } from '../../src/cli/agent.ts';
 import { controlCommand } from '../../src/cli/control.ts';
@@ -36,8 +37,9 @@ const DEPLOY = join(import.meta.dirname, '../../deploy');
 const NAMESPACE = 'orlop-system';
 
 interface Rule {
-  readonly apiGroups: readonly string[];
-  readonly resources: readonly string[];
+  readonly apiGroups?: readonly string[];
+  readonly resources?: readonly string[];
+  readonly nonResourceURLs?: readonly string[];
   readonly resourceNames?: readonly string[];
   readonly verbs: readonly string[];
 }
@@ -84,8 +86,8 @@ const find = (kind: string, name: string): Manifest => base.find((one) => one.ki
 function rightsOf(account: string): string[] {
   const bindings = base.filter(({ subjects }) => subjects?.some(({ kind, name }) => kind === 'ServiceAccount' && name === account));
   const rules = bindings.flatMap(({ roleRef }) => find(roleRef?.kind ?? '', roleRef?.name ?? '').rules ?? []);
-  return rules.flatMap(({ apiGroups, resources, resourceNames = [''], verbs }) =>
-    apiGroups.flatMap((group) => resources.flatMap((resource) => resourceNames.flatMap((name) => verbs.map((verb) => `${verb} ${group}/${resource}${name === '' ? '' : `/${name}`}`))))).sort();
+  return rules.flatMap(({ apiGroups = [], resources = [], nonResourceURLs = [], resourceNames = [''], verbs }) =>
+    [...verbs.flatMap((verb) => nonResourceURLs.map((url) => `${verb} ${url}`)), ...apiGroups.flatMap((group) => resources.flatMap((resource) => resourceNames.flatMap((name) => verbs.map((verb) => `${verb} ${group}/${resource}${name === '' ? '' : `/${name}`}`))))]).sort();
 }
 
 /** What requests to an API server need, in the same words. */
@@ -94,6 +96,7 @@ function needsOf(requests: readonly string[]): string[] {
     const [method = '', target = ''] = line.split(' ');
     const url = new URL(target, 'http://api');
     const [, group = '', rest] = /^\/(?:api\/v1|apis\/([^/]+)\/[^/]+)\/(.+)$/.exec(url.pathname) ?? [];
+    if (url.pathname.includes('openid')) return [`${method.toLowerCase()} ${url.pathname}`];
     // Asking what there is needs no right of one's own.
     if (rest === undefined) return [];
     const parts = rest.split('/');
@@ -288,8 +291,11 @@ describe('the rights', () => {
     await reachGateways(client);
     await readFromCluster(client, log)({ kind: 'Secret', namespace: 'shop', name: 'certificate' });
     await readFromCluster(client, log)({ kind: 'ConfigMap', namespace: 'shop', name: 'authorities' });
-    server.intercept = (request) => (request.url?.endsWith('/tokenreviews') === true ? { status: 201, body: { status: { authenticated: false } } } : undefined);
-    const review = new TokenReview({ client, agents: new Set(), audience: 'istio-ca', identities: new NodeIdentities(), clock, log });
+    server.intercept = (request) => (request.url?.endsWith('/tokenreviews') === true ? { status: 201, body: { status: { authenticated: false } } } : request.url?.includes('openid') === true ? { status: 200, body: { issuer: 'https://cluster', keys: [] } } : undefined);
+    const keys = new ServiceAccountKeys(client, clock, log);
+    await keys.start();
+    keys.close();
+    const review = new TokenReview({ client, agents: new Set(), audience: 'istio-ca', keys, identities: new NodeIdentities(), clock, log });
     await review.authenticate('token');
     expect(rightsOf('orlop-control')).toEqual(needsOf(server.requests));
   });
@@ -298,6 +304,6 @@ describe('the rights', () => {
     const secrets = ['orlop-agent', 'orlop-control'].flatMap((account) => rightsOf(account).filter((right) => right.includes('secrets') || right.includes('*')).map((right) => `${account}: ${right}`));
     expect(secrets).toEqual(['orlop-control: create /secrets', 'orlop-control: get /secrets', 'orlop-control: get /secrets/orlop-ca', 'orlop-control: update /secrets/orlop-ca']);
     // The Role, and so these rights, are of one namespace.
-    expect(find('Role', 'orlop-control').rules?.some(({ resources }) => resources.includes('secrets'))).toBe(true);
+    expect(find('Role', 'orlop-control').rules?.some(({ resources }) => resources?.includes('secrets'))).toBe(true);
   });
 });

@@ -98,7 +98,7 @@ describe('on a real API server', () => {
 
   it('a token tells the node of the agent that it is bound to, and nothing else does', async () => {
     const identities = new NodeIdentities();
-    const review = new TokenReview({ client: await clientOf('orlop-control'), agents: new Set([`${NAMESPACE}/orlop-agent`]), audience: 'istio-ca', identities, clock: systemClock, log });
+    const review = new TokenReview({ client: await clientOf('orlop-control'), agents: new Set([`${NAMESPACE}/orlop-agent`]), audience: 'istio-ca', keys: { verify: async () => undefined }, identities, clock: systemClock, log });
     await expect(review.authenticate(await token('orlop-agent', { audience: 'istio-ca', pod: 'agent-1' }))).resolves.toBe('node-1');
     await expect(review.authenticate(await token('orlop-agent', { audience: 'istio-ca', pod: 'agent-2' }))).resolves.toBe('node-2');
     await expect(review.authenticate(await token('orlop-agent', { audience: 'istio-ca' }))).resolves.toBeUndefined();
