@@ -2,9 +2,15 @@
  * Orlop's own requests against a real API server, with the rights that deploy/ grants and no others: what is followed, whose tokens are, where
  * keys are kept. Nodes and pods are objects only.
  */
+import { X509Certificate } from 'node:crypto';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { Authority } from '../../src/certs/authority.ts';
+import { CaClient } from '../../src/certs/ca-client.ts';
+import { createCsr } from '../../src/certs/csr.ts';
+import { Control } from '../../src/control/control.ts';
 import { Leadership } from '../../src/control/leadership.ts';
 import { NodeIdentities } from '../../src/control/node-identities.ts';
 import { publishedRoots } from '../../src/control/published-roots.ts';
@@ -19,9 +25,11 @@ import { kubeconfigCredentials } from '../../src/kube/credentials.ts';
 import { Cluster } from './cluster/cluster.ts';
 
 const NAMESPACE = 'orlop-system';
+const NAME = 'orlop-control.orlop-system.svc';
 const DEPLOY = join(import.meta.dirname, '../../deploy');
 const log = createLogger('test', 'silent');
 const HOUR_MS = 3_600_000;
+const LIFETIMES = { leafMs: HOUR_MS, intermediateMs: 24 * HOUR_MS, rootMs: 240 * HOUR_MS };
 
 /** A CRD as small as the API server takes it. */
 function crd(group: string, version: string, kind: string, plural: string): object {
@@ -114,7 +122,7 @@ describe('on a real API server', () => {
       const leadership = new Leadership({ client, namespace: NAMESPACE, name: 'orlop-control', identity, clock: systemClock, random: systemRandom, log });
       await leadership.start();
       const store = new SecretStore(client, { namespace: NAMESPACE, name: 'orlop-ca' }, leadership);
-      const ca = await Authority.open({ trustDomain: 'cluster.local', lifetimes: { leafMs: HOUR_MS, intermediateMs: 24 * HOUR_MS, rootMs: 240 * HOUR_MS }, keys: { store }, clock: systemClock, log });
+      const ca = await Authority.open({ trustDomain: 'cluster.local', lifetimes: LIFETIMES, keys: { store }, clock: systemClock, log });
       closing.push(async () => {
         await ca.close();
         await leadership.close();
@@ -134,6 +142,46 @@ describe('on a real API server', () => {
     await leader.leadership.close();
     await expect.poll(() => follower.leadership.leads, { timeout: 10_000 }).toBe(true);
   }, 60_000);
+
+  it('a node gets the identities of its own pods signed, and of no others', async () => {
+    const directory = mkdtempSync(join(tmpdir(), 'orlop-control-plane-'));
+    await cluster.apply([serviceAccount('near', 'shop'), serviceAccount('far', 'shop'), pod('near', 'shop', 'node-1', 'near'), pod('far', 'shop', 'node-2', 'far')]);
+    const control = await startControl(directory);
+    closing.push(() => control.stop(), () => rmSync(directory, { recursive: true }));
+    const ask = async (agent: string, account: string): Promise<string> => {
+      const tokenFile = join(directory, agent);
+      writeFileSync(tokenFile, await token('orlop-agent', { audience: 'istio-ca', pod: agent }));
+      const ca = new CaClient({ address: `127.0.0.1:${control.port}`, serverName: NAME, rootsFile: join(directory, 'roots.pem'), tokenFile, clock: systemClock });
+      const identity = `spiffe://cluster.local/ns/shop/sa/${account}`;
+      try {
+        const { chain } = await ca.sign({ csr: (await createCsr(identity)).csr, identity, lifetimeMs: 0 });
+        return new X509Certificate(chain).subjectAltName ?? '';
+      } catch (error) {
+        return (error as Error).message;
+      } finally {
+        ca.close();
+      }
+    };
+    expect(await ask('agent-1', 'near')).toBe('URI:spiffe://cluster.local/ns/shop/sa/near');
+    expect(await ask('agent-2', 'far')).toBe('URI:spiffe://cluster.local/ns/shop/sa/far');
+    expect(await ask('agent-2', 'near')).toMatch(/ refused: no pod with service account shop\/near is on node node-2$/);
+    expect(await ask('agent-1', 'far')).toMatch(/ refused: no pod with service account shop\/far is on node node-1$/);
+    await cluster.kubectl(['delete', 'pod', '-n', 'shop', 'far', '--force', '--grace-period=0']);
+    await expect.poll(async () => ask('agent-2', 'far'), { timeout: 20_000 }).toMatch(/ refused: no pod with service account shop\/far is on node node-2$/);
+  }, 60_000);
+
+  /** `orlop control`, as its service account. */
+  async function startControl(directory: string): Promise<Control> {
+    const config = JSON.parse(await cluster.kubectl(['config', 'view', '--raw', '-o', 'json'])) as { users: { user: object }[] };
+    for (const user of config.users) user.user = { token: await token('orlop-control') };
+    const place = { kubeconfig: join(directory, 'kubeconfig') };
+    writeFileSync(place.kubeconfig, JSON.stringify(config), { mode: 0o600 });
+    const listen = { address: '127.0.0.1', port: 0 };
+    return Control.start({
+      config: place, nodes: { place, namespace: NAMESPACE, identity: 'signing', agents: [`${NAMESPACE}/orlop-agent`], audience: 'istio-ca', webhook: listen }, listen, names: [NAME],
+      keys: 'secret', lifetimes: LIFETIMES, rootsOut: join(directory, 'roots.pem'), httpPort: 0, runDirectory: directory, logLevel: 'silent',
+    });
+  }
 
   it('neither account can list Secrets; the agent can read none, the control plane one that it knows by name, as gateways name their certificates', async () => {
     await cluster.apply([{ apiVersion: 'v1', kind: 'Secret', metadata: { name: 'other', namespace: NAMESPACE } }]);
