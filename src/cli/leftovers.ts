@@ -1,5 +1,5 @@
 /** `orlop leftovers`: what of Orlop is on a node whose agent is gone, and its removal. `orlop uninstall` runs it on every node. */
-import { readdirSync, rmSync } from 'node:fs';
+import { readdirSync, rmSync, rmdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { Command } from 'commander';
 import { cniLeftovers } from '../agent/cni-install.ts';
@@ -39,11 +39,23 @@ function leftovers({ node, runDir, cniConfDir: confDirectory, cniBinDir: binDire
   return [...cniLeftovers({ confDirectory, binDirectory }, { remove }), ...captureLeftovers(node, { remove }), ...filesIn(runDir, remove)];
 }
 
-/** The directory itself may be a mount. */
+/** With the directory, which by itself is nothing that is left. */
 function filesIn(directory: string, remove: boolean): string[] {
   const paths = entriesOf(directory).map((name) => join(directory, name));
-  if (remove) for (const path of paths) rmSync(path, { recursive: true });
+  if (remove) {
+    for (const path of paths) rmSync(path, { recursive: true });
+    removeDirectory(directory);
+  }
   return paths;
+}
+
+function removeDirectory(directory: string): void {
+  try {
+    rmdirSync(directory);
+  } catch (error) {
+    // It may be a mount.
+    if (!['ENOENT', 'EBUSY'].includes((error as NodeJS.ErrnoException).code ?? '')) throw error;
+  }
 }
 
 function entriesOf(directory: string): string[] {

@@ -3,12 +3,14 @@
  * good order, is looked at afterwards: by a pod on each node that runs `orlop leftovers` with the agents' image, rights and mounts, and then goes.
  */
 import { createHash } from 'node:crypto';
+import { dirname } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { record } from '../mesh/parse/json.ts';
+import { record, text } from '../mesh/parse/json.ts';
 import type { ApiObject } from '../kube/api-client.ts';
 import type { ClusterObjects } from './cluster-objects.ts';
 import { PART_OF } from './manifest.ts';
 import type { Manifest } from './manifest.ts';
+import { untilNone } from './until-none.ts';
 
 export interface NodeFinding {
   readonly node: string;
@@ -20,13 +22,21 @@ export interface NodeFinding {
 const POLL_MS = 500;
 const COMPONENT = 'leftovers';
 /** What `orlop leftovers` must know of the agent. */
-const SHARED_FLAG = /^--(?:node|run-dir|cni-conf-dir|cni-bin-dir)=/;
+const SHARED_FLAG = /^--(?:node|cni-conf-dir|cni-bin-dir)=/;
+const RUN_FLAG = '--run-dir=';
+/** Where the directory above the run directory is: what is a mount itself cannot be removed. */
+const HOST = '/host';
 
 interface Container extends ApiObject {
   readonly name: string;
   readonly args?: readonly string[];
   readonly env?: unknown;
-  readonly volumeMounts?: readonly { readonly name: string }[];
+  readonly volumeMounts?: readonly VolumeMount[];
+}
+
+interface VolumeMount extends ApiObject {
+  readonly name: string;
+  readonly mountPath: string;
 }
 
 interface PodSpec extends ApiObject {
@@ -38,6 +48,7 @@ interface PodSpec extends ApiObject {
 export async function sweepNodes(objects: ClusterObjects, agents: Manifest, nodes: readonly string[], timeoutMs: number): Promise<NodeFinding[]> {
   const { namespace = '' } = agents.metadata;
   const pods = nodes.map((node) => sweeper(agents, node));
+  await clear(objects, namespace, timeoutMs);
   try {
     for (const pod of pods) await objects.apply(pod, { force: true });
     const ended = await untilEnded(objects, namespace, pods.length, timeoutMs);
@@ -47,6 +58,16 @@ export async function sweepNodes(objects: ClusterObjects, agents: Manifest, node
   }
 }
 
+/** Those of an earlier look that was interrupted answer for what was there then. */
+async function clear(objects: ClusterObjects, namespace: string, timeoutMs: number): Promise<void> {
+  for (const pod of await sweepers(objects, namespace)) await objects.remove(pod);
+  await untilNone(async () => (await sweepers(objects, namespace)).length, timeoutMs);
+}
+
+async function sweepers(objects: ClusterObjects, namespace: string): Promise<Manifest[]> {
+  return objects.list('v1', 'Pod', { namespace, labelSelector: `app.kubernetes.io/component=${COMPONENT}` });
+}
+
 /** The agent's own pod, with another command and only what is the node's of its volumes. */
 function sweeper(agents: Manifest, node: string): Manifest {
   const template = record(record(agents['spec'])['template']);
@@ -54,6 +75,7 @@ function sweeper(agents: Manifest, node: string): Manifest {
   const ofNode = volumes.filter((volume) => volume['hostPath'] !== undefined);
   const names = new Set(ofNode.map(({ name }) => name));
   const { name: containerName = '', image, imagePullPolicy, args = [], env, securityContext, volumeMounts = [] } = agent ?? ({} as Partial<Container>);
+  const run = runPlace({ args, volumeMounts }, ofNode);
   return {
     apiVersion: 'v1',
     kind: 'Pod',
@@ -71,20 +93,27 @@ function sweeper(agents: Manifest, node: string): Manifest {
       automountServiceAccountToken: false,
       containers: [{
         name: containerName, image, imagePullPolicy, env, securityContext,
-        args: ['leftovers', '--remove', ...args.filter((arg) => SHARED_FLAG.test(arg))],
-        volumeMounts: volumeMounts.filter(({ name }) => names.has(name)),
+        args: ['leftovers', '--remove', ...args.filter((arg) => SHARED_FLAG.test(arg)), ...(run === undefined ? [] : [`${RUN_FLAG}${HOST}${run.path}`])],
+        volumeMounts: volumeMounts.filter(({ name }) => names.has(name)).map((mount) => (run !== undefined && mount === run.mount ? { ...mount, mountPath: HOST + dirname(run.path) } : mount)),
       }],
-      volumes: ofNode,
+      volumes: ofNode.map((volume) => (run !== undefined && volume['name'] === run.mount.name ? { ...volume, hostPath: { path: dirname(run.path), type: 'Directory' } } : volume)),
     },
   };
+}
+
+/** Where the run directory is on the node, and how agents have it. */
+function runPlace({ args = [], volumeMounts = [] }: Partial<Container>, volumes: readonly ApiObject[]): { readonly path: string; readonly mount: VolumeMount } | undefined {
+  const directory = args.find((arg) => arg.startsWith(RUN_FLAG))?.slice(RUN_FLAG.length);
+  const mount = volumeMounts.find(({ mountPath }) => mountPath === directory);
+  const path = text(record(volumes.find(({ name }) => name === mount?.name)?.['hostPath'])['path']);
+  return mount === undefined || path === '' ? undefined : { path, mount };
 }
 
 /** By name; those that have not ended in time are not in it. */
 async function untilEnded(objects: ClusterObjects, namespace: string, count: number, timeoutMs: number): Promise<Map<string, Manifest>> {
   const deadline = performance.now() + timeoutMs;
   for (;;) {
-    const pods = await objects.list('v1', 'Pod', { namespace, labelSelector: `app.kubernetes.io/component=${COMPONENT}` });
-    const ended = pods.filter(({ status }) => ['Succeeded', 'Failed'].includes(String(record(status)['phase'])));
+    const ended = (await sweepers(objects, namespace)).filter(({ status }) => ['Succeeded', 'Failed'].includes(String(record(status)['phase'])));
     if (ended.length >= count || performance.now() > deadline) return new Map(ended.map((pod) => [pod.metadata.name, pod]));
     await sleep(POLL_MS);
   }
