@@ -34,7 +34,7 @@ gateway-conformance: .setup-done ## the Gateway API's own suite against Orlop on
 
 churn: .setup-done ## failures while pods come and go, with and without the mesh (CHURN_PODS=50 CHURN_SECONDS=300; a machine that does nothing else)
 	@scripts/kube.sh >/dev/null
-	@$(NODE) scripts/test.ts --project churn
+	@$(NODE) scripts/test.ts --project kube test/kube/churn.kube.ts
 
 kube-up: .setup-done ## that cluster, to try things on (make kube-down removes it)
 	@$(NODE) test/kube/cluster/main.ts up

@@ -34,19 +34,9 @@ export default defineConfig({
           name: 'kube',
           sequence: { groupOrder: 2 },
           include: ['test/kube/**/*.kube.ts'],
-          exclude: ['test/kube/churn.kube.ts'],
           fileParallelism: false,
           testTimeout: 60_000,
           hookTimeout: 180_000,
-        },
-      },
-      {
-        // By hand: it compares failures that are few, so it says something only when it runs for minutes on a machine that does nothing else.
-        extends: true,
-        test: {
-          name: 'churn',
-          sequence: { groupOrder: 3 },
-          include: ['test/kube/churn.kube.ts'],
         },
       },
     ],

@@ -7,6 +7,7 @@ import { Cluster } from './cluster/cluster.ts';
 import { deployOrlop, loadOrlop } from './orlop.ts';
 import { Churn } from './traffic/churn.ts';
 import { PATIENT_SERVER } from './traffic/patient-server.ts';
+import { NO_ANSWER } from './traffic/request-loop.ts';
 import { programPod, tell, Traffic } from './traffic/traffic.ts';
 import type { Passed } from './traffic/traffic.ts';
 
@@ -48,6 +49,7 @@ it('no request fails that would not have failed without a mesh', async () => {
   const outside = await churn(false);
   const inside = await churn(true);
   expect(inside.requests).toBeGreaterThan(0);
+  expect(inside.failures.filter(({ reason }) => reason.includes(NO_ANSWER))).toEqual([]);
   // Without a mesh some fail too, as Endpoints are a moment behind: few, and by chance. Three standard deviations more are no chance.
   expect(inside.failed).toBeLessThanOrEqual(outside.failed + 3 * Math.sqrt(outside.failed + 1));
 }, 240_000 + 3 * SECONDS * 1000);

@@ -1,13 +1,15 @@
 /**
  * Requests for as long as it runs, and every one that failed. In a pod:
  *   node request-loop.ts CONCURRENCY URL...
- * Half of the requests come on connections of their own, half on those that are kept. GET :9999/ says what has come of them so far.
+ * Half of the requests come on connections of their own, half on those that are kept. GET :9999/report says what has come of them so far.
  */
 import { Agent, createServer, request as httpRequest } from 'node:http';
 import { text } from 'node:stream/consumers';
 import { setTimeout as sleep } from 'node:timers/promises';
 
 export const REPORT_PORT = 9999;
+/** The reason of a request that came to nothing within ten seconds. */
+export const NO_ANSWER = 'no answer in time';
 const REQUEST_TIMEOUT_MS = 10_000;
 const PAUSE_MS = 20;
 const FAILURES_MAX = 1_000;
@@ -43,7 +45,7 @@ async function answerTo(url: string, agent: Agent): Promise<string | undefined> 
       const { statusCode = 0 } = response;
       text(response).then((body) => resolve(statusCode === 200 ? undefined : `${statusCode} ${body.trim().slice(0, 200)}`), reject);
     });
-    sent.setTimeout(REQUEST_TIMEOUT_MS, () => sent.destroy(new Error('no answer in time'))).on('error', reject).end();
+    sent.setTimeout(REQUEST_TIMEOUT_MS, () => sent.destroy(new Error(NO_ANSWER))).on('error', reject).end();
   });
 }
 
@@ -67,7 +69,11 @@ async function worker(number: number): Promise<never> {
 }
 
 if (import.meta.main) {
-  createServer((_, response) => {
+  createServer(({ url }, response) => {
+    if (url !== '/report') {
+      response.end('asking\n');
+      return;
+    }
     const report: LoopReport = { requests, failed, failures, slowestMs };
     slowestMs = 0;
     response.end(JSON.stringify(report));

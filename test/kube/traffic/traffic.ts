@@ -57,7 +57,7 @@ export class Traffic {
     const argv = ['test/kube/traffic/request-loop.ts', String(REQUESTS_AT_A_TIME), ...urls];
     // Its report is asked for whatever becomes of the mesh.
     const annotations = { ...more, 'orlop.io/exclude-inbound-ports': String(REPORT_PORT) };
-    await cluster.apply(cluster.nodes.map(({ name }, i) => programPod(`client-${i + 1}`, namespace, { argv, nodeName: name, annotations, labels: { app: 'client' } })));
+    await cluster.apply(cluster.nodes.map(({ name }, i) => programPod(`client-${i + 1}`, namespace, { argv, nodeName: name, annotations, labels: { app: 'client' }, port: REPORT_PORT })));
     await cluster.kubectl(['wait', '--for=condition=Ready', 'pod', '-n', namespace, '-l', 'app=client', '--timeout=120s']);
     traffic.#clients = (await cluster.kubectl(['get', 'pods', '-n', namespace, '-l', 'app=client', '-o', 'jsonpath={.items[*].status.podIP}'])).split(' ');
     await traffic.untilFlowing();
@@ -98,7 +98,7 @@ export class Traffic {
   async #reports(): Promise<LoopReport[]> {
     const [node] = this.#cluster.nodes;
     return Promise.all(this.#clients.map(async (address) => {
-      const { code, stdout, stderr } = await runCommand('ip', ['netns', 'exec', node?.names.netns ?? '', 'curl', '-fsS', '-m', '10', `http://${address}:${REPORT_PORT}/`]);
+      const { code, stdout, stderr } = await runCommand('ip', ['netns', 'exec', node?.names.netns ?? '', 'curl', '-fsS', '-m', '10', `http://${address}:${REPORT_PORT}/report`]);
       if (code !== 0) throw new Error(`client ${address} of ${this.#namespace} does not report: ${stderr}`);
       return JSON.parse(stdout) as LoopReport;
     }));
