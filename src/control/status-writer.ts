@@ -12,6 +12,7 @@ import { Rate } from '../core/rate.ts';
 import { ApiError } from '../kube/api-client.ts';
 import type { ApiClient, ApiObject } from '../kube/api-client.ts';
 import { Backoff } from '../kube/backoff.ts';
+import { STATUS_MANAGER } from '../kube/stored-object.ts';
 import type { StoredName, StoredObject } from '../kube/stored-object.ts';
 import { LeaderLoop } from './leader-loop.ts';
 import type { Leader } from './leadership.ts';
@@ -39,8 +40,6 @@ export interface StatusWriterOptions {
 /** How writes ended, as the metrics have it. */
 export type WriteOutcome = 'written' | 'conflict' | 'failed';
 
-/** Who wrote it, in metadata.managedFields. */
-const FIELD_MANAGER = 'orlop-control';
 /** An object is not written again sooner, and ever later when the same has to be written again and again: somebody else may be writing the opposite. */
 const OBJECT_BACKOFF = { firstMs: 100, mostMs: 60_000 };
 /** After so long without a write, an object is written at once again. */
@@ -178,7 +177,7 @@ export class StatusWriter {
     }
     const { object, status } = change;
     try {
-      await this.#options.client.send(`${object.path}/status`, { method: 'PATCH', query: { fieldManager: FIELD_MANAGER }, body: { metadata: { resourceVersion: object.version }, status } });
+      await this.#options.client.send(`${object.path}/status`, { method: 'PATCH', query: { fieldManager: STATUS_MANAGER }, body: { metadata: { resourceVersion: object.version }, status } });
       this.counts.written += 1;
     } catch (error) {
       this.#failed(pending, error);

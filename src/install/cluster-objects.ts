@@ -2,6 +2,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { ApiError, unlessMissing } from '../kube/api-client.ts';
 import type { ApiClient, ApiObject, ApiRequest, Query } from '../kube/api-client.ts';
+import { chunksOf } from './chunks.ts';
 import { FIELD_MANAGER, nameOf } from './manifest.ts';
 import type { Manifest } from './manifest.ts';
 
@@ -64,6 +65,19 @@ export class ClusterObjects {
     const found = collection === undefined ? undefined : await unlessMissing(this.#send(collection, { query }));
     const { items = [] } = (found ?? {}) as { items?: readonly ApiObject[] };
     return items.map((item) => ({ ...item, apiVersion, kind }) as Manifest);
+  }
+
+  /** All of a kind that is installed, in parts; see {@link chunksOf}. */
+  async *chunks(apiVersion: string, kind: string): AsyncGenerator<readonly Manifest[], void, undefined> {
+    const collection = await this.#collection(apiVersion, kind, undefined);
+    if (collection === undefined) return;
+    for await (const items of chunksOf(async (path, options) => this.#send(path, options), collection)) yield items.map((item) => ({ ...item, apiVersion, kind }) as Manifest);
+  }
+
+  /** Members of its status, null for those that go; null: all of it goes. `object` is the version that this is for: rejects when it is another by now. */
+  async writeStatus(object: Manifest, status: ApiObject | null): Promise<void> {
+    const { metadata: { resourceVersion } } = object;
+    await this.#send(`${(await this.#path(object)) ?? ''}/status`, { method: 'PATCH', query: { fieldManager: FIELD_MANAGER }, body: { metadata: { resourceVersion }, status } });
   }
 
   /** `daemonsets`; undefined when the cluster does not know the kind. */

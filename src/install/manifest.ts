@@ -1,5 +1,6 @@
 /** The objects of an installation: what they are called, and in which order they come and go. */
 import type { ApiObject } from '../kube/api-client.ts';
+import { record } from '../mesh/parse/json.ts';
 
 export interface Manifest extends ApiObject {
   readonly apiVersion: string;
@@ -78,7 +79,12 @@ export function isPart({ kind, metadata: { labels = {} } }: Manifest): boolean {
 }
 
 /** Has `part` (`f:spec`) been set by us alone? Whatever another has a hand in is no longer ours to take away. */
-export function isManagedByUsAlone({ metadata: { managedFields = [] } }: Manifest, part: string): boolean {
-  const managers = managedFields.filter(({ fieldsV1 = {} }) => Object.hasOwn(fieldsV1, part)).map(({ manager }) => manager);
+export function isManagedByUsAlone(object: Manifest, part: string): boolean {
+  const managers = managersOf(object, part);
   return managers.length > 0 && managers.every((manager) => manager === FIELD_MANAGER);
+}
+
+/** Who has set the field at `path` (`f:status`, `f:conditions`), or anything in it. */
+export function managersOf({ metadata: { managedFields = [] } }: Manifest, ...path: readonly string[]): string[] {
+  return managedFields.filter(({ fieldsV1 = {} }) => path.reduce<unknown>((fields, name) => (fields === undefined ? undefined : record(fields)[name]), fieldsV1) !== undefined).map(({ manager }) => manager);
 }

@@ -1,6 +1,9 @@
 /** An object as an API server has it, to whoever writes its status. */
 import type { ApiObject } from './api-client.ts';
 
+/** Who writes it, in metadata.managedFields. */
+export const STATUS_MANAGER = 'orlop-control';
+
 /** Where it is known. */
 export interface StoredName {
   /** `/apis/networking.istio.io/v1/virtualservices` */

@@ -51,6 +51,9 @@ interface Target {
 /** Types that are there only where somebody has installed them. */
 const INSTALLED = /(?:[.]istio[.]io|^gateway[.]networking[.]k8s[.]io)\//;
 
+/** Of the kinds that API groups have. */
+const CLUSTER_WIDE: ReadonlySet<string> = new Set(['CustomResourceDefinition', 'GatewayClass', 'ValidatingWebhookConfiguration']);
+
 /** As the real one: from 128 KiB on, for whoever takes it. */
 const COMPRESS_BYTES_MIN = 131_072;
 
@@ -233,7 +236,7 @@ export class ApiServer {
       if (served.length === 0) throw new Failure(404, 'NotFound');
       return { kind: 'APIGroup', name: group, versions: [...new Set(served.map(([, of]) => of))].map((of) => ({ groupVersion: `${group}/${of}`, version: of })) };
     }
-    const resources = served.filter(([, of]) => of === version).flatMap(([, , plural]) => [{ name: plural, kind: kindOf(plural) }, { name: `${plural}/status`, kind: kindOf(plural) }]);
+    const resources = served.filter(([, of]) => of === version).flatMap(([, , plural]) => [{ name: plural, kind: kindOf(plural), namespaced: !CLUSTER_WIDE.has(kindOf(plural)) }, { name: `${plural}/status`, kind: kindOf(plural) }]);
     return { kind: 'APIResourceList', groupVersion: `${group}/${version}`, resources };
   }
 
