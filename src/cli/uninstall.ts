@@ -42,8 +42,10 @@ async function run(objects: ClusterObjects, { kustomize, namespace: wanted, dryR
   const record = await readRecord(objects, namespace);
   screen.title(`${dryRun ? 'this would be removed from' : 'removing from'} ${objects.client.address}`);
   let removed = 0;
+  let looked = 0;
   let unclean = 0;
-  await uninstall(objects, {
+  let stays = 0;
+  const spoken = await uninstall(objects, {
     namespace, manifests: record?.current ?? files, definitions: await readDefinitions(), dryRun, purge,
     timeoutMs: wait ? timeout : undefined,
     onOutcome: (outcome) => {
@@ -54,16 +56,21 @@ async function run(objects: ClusterObjects, { kustomize, namespace: wanted, dryR
       screen.progress(text);
     },
     onNode: ({ node, isClean, text }) => {
+      looked += 1;
       if (!isClean) unclean += 1;
       screen.findings([{ level: isClean ? 'ok' : 'error', text: `node ${node}: ${text}`, remedy: '' }]);
     },
+    onFinding: (finding) => {
+      if (finding.level === 'error') stays += 1;
+      screen.findings([finding]);
+    },
   });
-  screen.line(summary(removed, unclean, dryRun));
-  if (unclean > 0) process.exitCode = 1;
+  screen.line(removed + spoken + stays + looked === 0 ? '\nthere was nothing to remove' : summary({ removed, spoken, unclean, dryRun }));
+  if (unclean > 0 || stays > 0) process.exitCode = 1;
 }
 
-function summary(removed: number, unclean: number, dryRun: boolean): string {
-  if (removed === 0) return '\nthere was nothing to remove';
-  if (dryRun) return `\n${removed} objects would be removed; nothing has been`;
-  return `\n${removed} objects removed${unclean === 0 ? '' : `; ${unclean} node${unclean === 1 ? '' : 's'} may still have something of Orlop's`}`;
+function summary({ removed, spoken, unclean, dryRun }: { readonly removed: number; readonly spoken: number; readonly unclean: number; readonly dryRun: boolean }): string {
+  const status = spoken === 0 ? '' : ` and the status of ${spoken} cleared`;
+  if (dryRun) return `\n${removed} objects would be removed${status}; nothing has been`;
+  return `\n${removed} objects removed${status}${unclean === 0 ? '' : `; ${unclean} node${unclean === 1 ? '' : 's'} may still have something of Orlop's`}`;
 }

@@ -2,7 +2,6 @@
  * `orlop uninstall`: the way back, in the order in which nobody is left without what he needs. What stands in the API server's way goes first, then
  * the agents, which let their pods go; nodes are looked at; then the rest. Definitions go only when they are ours and nobody uses them.
  */
-import { setTimeout as sleep } from 'node:timers/promises';
 import { record } from '../mesh/parse/json.ts';
 import { isOurDefinition } from './apply.ts';
 import type { Action, Outcome } from './apply.ts';
@@ -12,6 +11,11 @@ import type { Manifest } from './manifest.ts';
 import { sweepNodes } from './node-sweep.ts';
 import type { NodeFinding } from './node-sweep.ts';
 import { removePodMarks } from './pod-marks.ts';
+import type { Finding } from './preflight.ts';
+import { readDeparture, removeDeparture, writeDeparture } from './record.ts';
+import { takeBackStatuses } from './statuses.ts';
+import { strictWarning } from './strict.ts';
+import { untilNone } from './until-none.ts';
 
 export interface UninstallOptions {
   readonly namespace: string;
@@ -26,20 +30,28 @@ export interface UninstallOptions {
   readonly onOutcome: (outcome: Outcome) => void;
   readonly onProgress: (text: string) => void;
   readonly onNode: (finding: NodeFinding) => void;
+  /** What somebody should know beforehand (`warning`), or what stays (`error`). */
+  readonly onFinding: (finding: Finding) => void;
 }
 
-const POLL_MS = 500;
-
-/** Rejects with a sentence when something cannot be removed; what has been is told by then. */
-export async function uninstall(objects: ClusterObjects, options: UninstallOptions): Promise<void> {
+/**
+ * Rejects with a sentence when something cannot be removed; what has been is told by then. Each step does what is left of it, also when it was begun
+ * by an earlier call that did not come to its end. Resolves with the number of objects of which the control plane says nothing any more.
+ */
+export async function uninstall(objects: ClusterObjects, options: UninstallOptions): Promise<number> {
   const { webhook = [], agents = [], control = [], rest = [] } = Object.groupBy(inOrder(options.manifests).reverse(), partOf);
+  const running = (await Promise.all(agents.map(async (object) => podsOf(objects, object)))).flat();
+  if (running.length > 0) for (const finding of await strictWarning(objects)) options.onFinding(finding);
   for (const object of webhook) await remove(objects, object, options);
   for (const object of agents) await removeAgents(objects, object, options);
   // The control plane would make anew what it has made.
   for (const object of control) await removeWorkload(objects, object, options, 'replica', 'still ending');
   for (const object of [...await madeLater(objects), ...rest]) await remove(objects, object, options);
+  // Its rights have gone too: a replica that nobody has waited for, or whose node is away, writes nothing any more.
+  const spoken = await takeBackStatuses(objects, options);
   for (const definition of options.definitions) await removeDefinition(objects, definition, options);
   await removeNamespace(objects, options);
+  return spoken;
 }
 
 type Part = 'webhook' | 'agents' | 'control' | 'namespace' | 'rest';
@@ -65,50 +77,51 @@ async function remove(objects: ClusterObjects, object: Manifest, { dryRun, onOut
   return action === 'removed';
 }
 
-/** Agents drain, and let their pods go; then every node that had one is looked at. */
+/** Agents drain, and let their pods go; then every node that had one is looked at. Which ones is kept in the cluster until that is done. */
 async function removeAgents(objects: ClusterObjects, object: Manifest, options: UninstallOptions): Promise<void> {
-  const { timeoutMs, onProgress, onNode } = options;
-  const agents = await objects.get(object);
-  const pods = agents === undefined ? [] : await podsOf(objects, agents);
-  const nodes = [...new Set(pods.map(({ spec }) => record(spec)['nodeName']).filter((name) => typeof name === 'string'))].sort();
-  const isGoing = await removeWorkload(objects, object, options, 'agent', 'letting pods go');
-  if (!isGoing || agents === undefined || timeoutMs === undefined) return;
+  const { namespace, dryRun, timeoutMs, onProgress, onNode } = options;
+  const found = await objects.get(object);
+  if (found !== undefined && !isPart(found)) {
+    await remove(objects, object, options);
+    return;
+  }
+  // Of agents that are there, an earlier departure has nothing to say: they were installed anew since.
+  const begun = found === undefined ? await readDeparture(objects, namespace) : undefined;
+  const running = (await podsOf(objects, found ?? object)).map(({ spec }) => record(spec)['nodeName']).filter((name) => typeof name === 'string');
+  const agents = found ?? begun?.agents;
+  const nodes = begun?.nodes ?? [...new Set(running)].sort();
+  if (!dryRun && timeoutMs !== undefined && found !== undefined) await writeDeparture(objects, namespace, { agents: withoutState(found), nodes });
+  await removeWorkload(objects, object, options, 'agent', 'letting pods go');
+  if (dryRun || timeoutMs === undefined || agents === undefined) return;
   const marked = await removePodMarks(objects.client);
   if (marked > 0) onProgress(`${marked} pod${marked === 1 ? '' : 's'} still said to be in the mesh; corrected`);
-  if (nodes.length === 0) return;
-  onProgress(`looking at ${nodes.length} node${nodes.length === 1 ? '' : 's'}`);
-  for (const finding of await sweepNodes(objects, agents, nodes, timeoutMs)) onNode(finding);
+  if (nodes.length > 0) {
+    onProgress(`looking at ${nodes.length} node${nodes.length === 1 ? '' : 's'}`);
+    for (const finding of await sweepNodes(objects, agents, nodes, timeoutMs)) onNode(finding);
+  }
+  await removeDeparture(objects, namespace);
 }
 
-/** With its pods, if there is time to wait for them. False when it was not there, or stays. */
-async function removeWorkload(objects: ClusterObjects, object: Manifest, options: UninstallOptions, called: string, doing: string): Promise<boolean> {
+/** Of it, what pods are made from. */
+function withoutState({ apiVersion, kind, metadata: { name, namespace = '', labels = {} }, spec }: Manifest): Manifest {
+  return { apiVersion, kind, metadata: { name, namespace, labels }, spec };
+}
+
+/** With its pods, if there is time to wait for them: also those of a workload that was removed before. */
+async function removeWorkload(objects: ClusterObjects, object: Manifest, options: UninstallOptions, called: string, doing: string): Promise<void> {
   const { dryRun, timeoutMs, onProgress } = options;
   const workload = await objects.get(object);
-  if (!(await remove(objects, object, options)) || workload === undefined || dryRun) return false;
-  if (timeoutMs === undefined) return true;
-  const left = await untilNone(async () => (await podsOf(objects, workload)).length, timeoutMs, (count) => {
+  const isOthers = workload !== undefined && !(await remove(objects, object, options));
+  if (isOthers || dryRun || timeoutMs === undefined) return;
+  const left = await untilNone(async () => (await podsOf(objects, workload ?? object)).length, timeoutMs, (count) => {
     onProgress(`${count} ${called}${count === 1 ? '' : 's'} ${doing}`);
   });
   if (left > 0) onProgress(`${left} have not ended within ${timeoutMs / 1000} s: they finish connections, or their nodes are away`);
-  return true;
 }
 
 async function podsOf(objects: ClusterObjects, { metadata: { namespace = '' }, spec }: Manifest): Promise<Manifest[]> {
   const labels = record(record(record(spec)['selector'])['matchLabels']);
   return objects.list('v1', 'Pod', { namespace, labelSelector: Object.entries(labels).map(([key, value]) => `${key}=${String(value)}`).join(',') });
-}
-
-/** How many are left at the end. */
-async function untilNone(count: () => Promise<number>, timeoutMs: number, tell: (count: number) => void): Promise<number> {
-  const deadline = performance.now() + timeoutMs;
-  let told = 0;
-  for (;;) {
-    const left = await count();
-    if (left === 0 || performance.now() > deadline) return left;
-    if (left !== told) tell(left);
-    told = left;
-    await sleep(POLL_MS);
-  }
 }
 
 async function removeDefinition(objects: ClusterObjects, definition: Manifest, { dryRun, purge, onOutcome }: UninstallOptions): Promise<void> {
@@ -134,6 +147,6 @@ async function removeNamespace(objects: ClusterObjects, options: UninstallOption
   }
   if (!(await remove(objects, object, options)) || dryRun || timeoutMs === undefined) return;
   onProgress(`waiting for the namespace ${namespace} to be gone`);
-  const left = await untilNone(async () => ((await objects.get(object)) === undefined ? 0 : 1), timeoutMs, () => undefined);
+  const left = await untilNone(async () => ((await objects.get(object)) === undefined ? 0 : 1), timeoutMs);
   if (left > 0) throw new Error(`the namespace ${namespace} is still there after ${timeoutMs / 1000} s; kubectl get namespace ${namespace} -o yaml says what it waits for`);
 }
