@@ -15,9 +15,11 @@ const OWNED: readonly string[] = ['GatewayClass', 'Gateway', 'ListenerSet'];
 /** What they get beside conditions (GatewayClassStatus, GatewayStatus). */
 const OWNED_VALUES = { listeners: [], addresses: null, attachedListenerSets: null, supportedFeatures: null };
 
-/** May Orlop have written all of the status, so that it depends on the object's class whose it is? */
+/** Has Orlop written the status as a whole, so that it depends on the object's class whose it is? What a definition puts there by itself is of no generation. */
 export function isOwnedByClass(object: Manifest): boolean {
-  return groupOf(object.apiVersion) === GATEWAY_GROUP && OWNED.includes(object.kind) && managersOf(object, 'f:status').includes(STATUS_MANAGER);
+  if (groupOf(object.apiVersion) !== GATEWAY_GROUP || !OWNED.includes(object.kind)) return false;
+  const isOfGeneration = list(record(object['status'])['conditions']).some(({ observedGeneration }) => observedGeneration !== undefined);
+  return isOfGeneration && managersOf(object, 'f:status').includes(STATUS_MANAGER);
 }
 
 /** The change that takes Orlop's word from a status, as a merge patch of it; null: nothing else is in it. Undefined: Orlop says nothing there. */

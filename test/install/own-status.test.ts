@@ -47,4 +47,6 @@ it('of a Gateway that we served, conditions of others stay', () => {
   expect(withoutOurs(gatewayApi('Gateway', status, 'orlop-control'))).toEqual({ conditions: [condition('example.com/Audited')], listeners: null, addresses: null, attachedListenerSets: null });
   expect(withoutOurs(gatewayApi('GatewayClass', { conditions: [condition('Accepted')], supportedFeatures: [{ name: 'HTTPRoute' }] }, 'orlop-control'))).toBeNull();
   expect(withoutOurs(gatewayApi('Gateway', status, 'other'))).toBeUndefined();
+  const pending = { type: 'Accepted', status: 'Unknown', reason: 'Pending', message: 'Waiting for controller' };
+  expect(withoutOurs(gatewayApi('Gateway', { conditions: [pending] }, 'orlop-control'))).toBeUndefined();
 });

@@ -7,7 +7,7 @@ import { ApiServer } from '../kube-api/api-server.ts';
 
 const SERVICES = { apiVersion: 'networking.istio.io/v1', kind: 'VirtualService' };
 const GATEWAY_API = 'gateway.networking.k8s.io/v1';
-const CONDITIONS = ['Accepted', 'ResolvedRefs', 'Honored', 'Programmed'].map((type) => ({ type, status: 'True' }));
+const CONDITIONS = ['Accepted', 'ResolvedRefs', 'Honored', 'Programmed'].map((type) => ({ type, status: 'True', observedGeneration: 1 }));
 const OTHERS = { type: 'Reconciled', status: 'True' };
 const managedFields = [{ manager: 'orlop-control', operation: 'Update', fieldsV1: { 'f:status': {} } }];
 
@@ -89,7 +89,7 @@ it('without the right to it says what stays, and goes on with other kinds', asyn
 it('a Gateway that has gone over to another controller\'s class is that one\'s', async () => {
   const status = { conditions: CONDITIONS, listeners: [{ name: 'web' }] };
   for (const [name, controllerName] of [['orlop', 'orlop.io/gateway-controller'], ['other', 'example.com/controller']]) {
-    server.put({ apiVersion: GATEWAY_API, kind: 'GatewayClass', metadata: { name, managedFields }, spec: { controllerName }, status: { conditions: [{ type: 'Accepted', status: 'True' }] } });
+    server.put({ apiVersion: GATEWAY_API, kind: 'GatewayClass', metadata: { name, managedFields }, spec: { controllerName }, status: { conditions: CONDITIONS } });
   }
   for (const gatewayClassName of ['orlop', 'other', 'deleted']) {
     server.put({ apiVersion: GATEWAY_API, kind: 'Gateway', metadata: { name: gatewayClassName, namespace: 'shop', managedFields }, spec: { gatewayClassName }, status });
