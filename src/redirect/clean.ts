@@ -19,8 +19,8 @@ export function disarmRules(netns: Netns): boolean {
 }
 
 /**
- * Remove Orlop's iptables chains from the current namespace, and tables that hold nothing any more: their hooks cost every
- * packet a turn through conntrack. Connections that were redirected end.
+ * Remove Orlop's iptables chains from the current namespace, and the hooks of tables that hold nothing any more: they cost
+ * every packet a turn through conntrack. Connections that were redirected end.
  */
 export function cleanRules(): void {
   for (const iptables of inUse()) {

@@ -67,7 +67,10 @@ export class Iptables {
     return renderCleanup(this.save()) !== '';
   }
 
-  /** Remove tables in which nobody has rules or chains. Only the nft variant can; the legacy one keeps a table once used. */
+  /**
+   * Take tables in which nobody has rules or chains off the packets' way: their built-in chains go; iptables leaves the names of the tables, without a hook.
+   * Only the nft variant can; the legacy one keeps a table once used.
+   */
   dropEmptyTables(): void {
     if (this.variant === 'legacy') return;
     for (const table of emptyTables(this.save())) run(this.#tool(), ['-w', LOCK_WAIT_S, '-t', table, '-X']);
