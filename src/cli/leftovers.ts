@@ -1,4 +1,4 @@
-/** `orlop leftovers`: what of Orlop is on a node whose agent is gone, and its removal. `orlop uninstall` runs it on every node. */
+/** `orlop leftovers`: what of Orlop is on a node whose agent is gone, and its removal. `orlop uninstall` runs it on every node that has one at that time. */
 import { readdirSync, rmSync, rmdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { Command } from 'commander';
