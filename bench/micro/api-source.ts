@@ -1,5 +1,6 @@
 /**
- * What following a large cluster costs an agent, or the control plane: memory, time until it knows everything, requests and bytes, and then changes at a steady rate.
+ * What following a large cluster costs an agent, or the control plane: memory, time until it knows everything, requests and bytes, then a worker that serves a pod of the node,
+ * and changes at a steady rate.
  * The API server is that of the tests, in a process of its own; its objects are as large as real ones.
  *   node bench/micro/api-source.ts [control] [SERVICES ENDPOINTS NODES CHANGES_PER_SECOND]
  */
@@ -9,12 +10,14 @@ import { mkdtempSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { Workers } from '../../src/agent/workers.ts';
 import { systemClock } from '../../src/core/clock.ts';
 import { createLogger } from '../../src/core/log.ts';
 import { systemRandom } from '../../src/core/random.ts';
 import { ApiClient } from '../../src/kube/api-client.ts';
 import { ApiSource } from '../../src/kube/api-source.ts';
 import { saveObjects } from '../../src/kube/saved-objects.ts';
+import type { Snapshot } from '../../src/mesh/snapshot.ts';
 import { ApiServer } from '../../test/kube-api/api-server.ts';
 
 const [services = 10_000, endpoints = 100_000, nodes = 500, changesPerSecond = 100] = process.argv.slice(2).filter((word) => /^\d+$/.test(word)).map(Number);
@@ -99,17 +102,74 @@ async function follow(): Promise<void> {
   await saveObjects(path, source.snapshot.get()?.objects ?? {}, Date.now());
   print('copy on disk', `${(statSync(path).size / MIB).toFixed(1)} MiB in ${((performance.now() - saveMs) / 1000).toFixed(1)} s`);
   let snapshots = 0;
-  source.snapshot.follow(() => {
+  const worker = node === undefined ? undefined : await serveBy(source.snapshot.get());
+  source.snapshot.follow((snapshot) => {
     snapshots += 1;
+    if (snapshot !== undefined) worker?.apply(snapshot);
   });
   const changing = process.cpuUsage();
   child.send('change');
   const [{ requests, changed }] = await once(child, 'message') as [{ requests: number; changed: number }];
   print('changes', `${changed} of pods in ${CHANGE_SECONDS} s: ${snapshots} snapshots, ${((Number(cpuSeconds(changing)) / CHANGE_SECONDS) * 100).toFixed(0)} % of a core`);
   print('requests', `${requests} to begin with; then one open connection for each kind`);
+  if (worker !== undefined) {
+    await settle();
+    const { applies } = worker;
+    applies.sort((a, b) => a - b);
+    print('its changes', `${applies.length} taken in, ${(applies[applies.length >> 1] ?? 0).toFixed(0)} ms in the middle, ${(applies.at(-1) ?? 0).toFixed(0)} ms at most; ${worker.restarts()} workers died`);
+    await worker.close();
+  }
   source.close();
   child.kill();
   rmSync(directory, { recursive: true });
+}
+
+interface Serving {
+  apply(snapshot: Snapshot): void;
+  /** ms from each change's being sent to its being in force. */
+  readonly applies: number[];
+  restarts(): number;
+  close(): Promise<void>;
+}
+
+/** One worker with one pod of the node, whose table it compiles again and again. */
+async function serveBy(snapshot: Snapshot | undefined): Promise<Serving> {
+  const [workload] = snapshot?.workloads.filter((one) => one.node === node) ?? [];
+  if (snapshot === undefined || workload === undefined) throw new Error('no pod of this node is known');
+  const before = process.memoryUsage().rss;
+  const sent = new Map<number, number>();
+  const applies: number[] = [];
+  let restarted = 0;
+  const first = Promise.withResolvers<void>();
+  const workers = new Workers({
+    count: 1,
+    settings: { logLevel: 'warn', accessLog: 'off' },
+    log: createLogger('bench', 'warn'),
+    onEnrolled: (_, failure) => (failure === undefined ? first.resolve() : first.reject(new Error(failure))),
+    onApplied: (version) => {
+      const atMs = sent.get(version);
+      if (atMs !== undefined) applies.push(performance.now() - atMs);
+    },
+    onJwksWanted: () => undefined,
+    onJwksRefresh: () => undefined,
+    onRestart: () => (restarted += 1),
+  });
+  const sinceMs = performance.now();
+  workers.apply({ ...snapshot, objects: {}, problems: [] });
+  workers.enrol({ id: workload.id, identity: 'spiffe://cluster.local/ns/bench/sa/bench', baggage: '', netnsPath: '/proc/self/ns/net', addresses: workload.addresses }, { outbound: [], inbound: [], hbone: [], originalDsts: [{ kind: 'conntrack' }] });
+  await first.promise;
+  const tookMs = performance.now() - sinceMs;
+  await settle();
+  print('a worker', `knows it after ${(tookMs / 1000).toFixed(1)} s, and takes ${((process.memoryUsage().rss - before) / MIB).toFixed(0)} MiB more`);
+  return {
+    apply: (next) => {
+      sent.set(next.version, performance.now());
+      workers.apply({ ...next, objects: {}, problems: [] });
+    },
+    applies,
+    restarts: () => restarted,
+    close: async () => workers.close(),
+  };
 }
 
 async function settle(): Promise<void> {
