@@ -15,6 +15,7 @@ import { Netns } from '../sys/netns.ts';
 import { baggageOf } from './baggage.ts';
 import type { Certificates } from './certificates.ts';
 import type { Sandbox } from './cni-server.ts';
+import { LeftListeners } from './left-listeners.ts';
 import { openConnections } from './open-connections.ts';
 import type { PodHistory } from './pod-history.ts';
 import type { PodNamespaces } from './pod-namespaces.ts';
@@ -94,6 +95,7 @@ export class Enrolment {
   readonly #unserved = new Set<string>();
   #mode: Mode;
   #inherited: Inherited = () => undefined;
+  readonly #left = new LeftListeners();
   #earlierDsts: readonly OriginalDst[] = [];
   /** Pods without a process, and so without anything to capture. */
   readonly #absent = new Map<string, string>();
@@ -177,6 +179,7 @@ export class Enrolment {
   letGo(): void {
     this.#mode = 'gone';
     clearInterval(this.#moved);
+    this.#left.close();
     for (const [id, member] of this.#members) {
       closeListeners(member.listeners);
       this.#members.set(id, { ...member, listeners: NO_LISTENERS });
@@ -268,6 +271,7 @@ export class Enrolment {
   /** Close the main thread's copies of all listening sockets. */
   closeListeners(): void {
     clearInterval(this.#moved);
+    this.#left.close();
     for (const { listeners } of this.#members.values()) closeListeners(listeners);
     this.#members.clear();
   }
@@ -322,7 +326,7 @@ export class Enrolment {
       if (!existsSync(netnsPath)) throw new Error(`its network namespace ${netnsPath} does not exist`);
       const exclusions = this.#exclusionsOf(workload);
       using netns = Netns.open(netnsPath);
-      listeners = openListeners(netns, exclusions, this.#inherited);
+      listeners = openListeners(netns, exclusions, (place) => this.#inherited(place) ?? this.#left.claim(place));
       const identity = this.#identityOf(workload);
       const earlier = this.#isLate(workload) ? openConnections(netns) : undefined;
       this.#certificates.enrol({ id, identity, netnsPath });
@@ -385,7 +389,7 @@ export class Enrolment {
       this.#log.debug({ pod: id, error: String(error) }, 'release');
     }
     this.#certificates.release(id);
-    closeListeners(member.listeners);
+    this.#left.add(member.listeners);
     this.#log.info({ pod: id }, 'pod released');
   }
 

@@ -8,6 +8,8 @@ import { Lab } from '../../src/lab/lab.ts';
 import { agentsUpToDate, scrapeAll, total } from '../../src/lab/mesh-view.ts';
 import { echoService, labOf, shell } from './topology.ts';
 
+/** New connections for some three enrolments. */
+const REENROLMENT_REQUESTS = 10_000;
 const LAB = joinPath(import.meta.dirname, '../../lab');
 
 interface Counts {
@@ -96,6 +98,22 @@ for (const redirect of ['ebpf', 'iptables'] as const) {
       await sleep(300);
       await body('outsider', 'http://far:8080/');
       expect(await counted()).toBe(before);
+    });
+
+    it('refuses nothing while a client is enrolled anew, again and again', async () => {
+      let over = false;
+      const changing = (async () => {
+        for (let port = 1; !over; port += 1) {
+          await lab.apply(JSON.stringify({ apiVersion: 'v1', kind: 'Pod', metadata: { name: 'client', annotations: { 'orlop.io/exclude-outbound-ports': String(port) } } }));
+          await agentsUpToDate(lab);
+          // Longer than the one before is served: what waits on its sockets when they are closed is part of this.
+          await sleep(6_500);
+        }
+      })();
+      const { errors, statuses } = await load('http://near:8080/', REENROLMENT_REQUESTS, '--no-keepalive');
+      over = true;
+      await changing;
+      expect({ errors, statuses }).toEqual({ errors: {}, statuses: { 200: REENROLMENT_REQUESTS } });
     });
 
     it('keeps serving with the last good objects when the configuration goes wrong, and says what is wrong', async () => {
