@@ -101,9 +101,9 @@ for (const redirect of ['ebpf', 'iptables'] as const) {
     });
 
     it('refuses nothing while a client is enrolled anew, again and again', async () => {
-      let over = false;
+      const over = new AbortController();
       const changing = (async () => {
-        for (let port = 1; !over; port += 1) {
+        for (let port = 1; !over.signal.aborted; port += 1) {
           await lab.apply(JSON.stringify({ apiVersion: 'v1', kind: 'Pod', metadata: { name: 'client', annotations: { 'orlop.io/exclude-outbound-ports': String(port) } } }));
           await agentsUpToDate(lab);
           // Longer than the one before is served: what waits on its sockets when they are closed is part of this.
@@ -111,7 +111,7 @@ for (const redirect of ['ebpf', 'iptables'] as const) {
         }
       })();
       const { errors, statuses } = await load('http://near:8080/', REENROLMENT_REQUESTS, '--no-keepalive');
-      over = true;
+      over.abort();
       await changing;
       expect({ errors, statuses }).toEqual({ errors: {}, statuses: { 200: REENROLMENT_REQUESTS } });
     });
