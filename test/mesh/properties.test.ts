@@ -40,12 +40,18 @@ const object = fc.record({
   data: tree,
 }, { requiredKeys: ['kind', 'metadata', 'spec'] });
 
-/** Any value that a schema accepts; the rules between fields may still refuse it. */
-function valid(schema: Schema): fc.Arbitrary<unknown> {
+/** Strings of which a rule knows the few that it takes: among any others there would hardly be one. */
+const WORDS_OF: Readonly<Record<string, readonly string[]>> = {
+  protocol: ['HTTP', 'HTTP2', 'GRPC', 'HTTPS', 'TLS', 'TCP', 'cart'],
+  hosts: ['cart', 'web', 'shop/cart', '*', '*.x', './web', 'a(b'],
+};
+
+/** Any value that a schema accepts, for the field `name`; the rules between fields may still refuse it. */
+function valid(schema: Schema, name = ''): fc.Arbitrary<unknown> {
   switch (schema.type) {
     case 'string':
     case 'stringOrNumber':
-      return fc.constantFrom(...WORDS);
+      return fc.constantFrom(...WORDS_OF[name] ?? WORDS);
     case 'text':
       return fc.constantFrom(...WORDS.filter((word) => schema.form.test(word)));
     case 'regex':
@@ -60,13 +66,13 @@ function valid(schema: Schema): fc.Arbitrary<unknown> {
     case 'enum':
       return fc.constantFrom(...schema.values, ...schema.notYet);
     case 'list':
-      return fc.array(valid(schema.of), { minLength: 1, maxLength: 3 });
+      return fc.array(valid(schema.of, name), { minLength: 1, maxLength: 3 });
     case 'map':
       return fc.dictionary(fc.constantFrom('app', 'version', 'x-user', 'http'), valid(schema.of), { maxKeys: 2 });
     case 'object':
       return validObject(schema);
     case 'later':
-      return valid(schema.of);
+      return valid(schema.of, name);
     case 'any':
       return fc.constant('anything');
   }
@@ -76,7 +82,7 @@ function valid(schema: Schema): fc.Arbitrary<unknown> {
 const ONE_OF: readonly (readonly string[])[] = [['exact', 'prefix', 'regex'], ['route', 'redirect', 'directResponse', 'delegate'], ['httpStatus', 'grpcStatus'], ['mirror', 'mirrors'], ['uri', 'uriRegexRewrite'], ['selector', 'targetRef', 'targetRefs'], ['jwks', 'jwksUri']];
 
 function validObject({ fields, required }: Extract<Schema, { type: 'object' }>): fc.Arbitrary<unknown> {
-  const values = Object.fromEntries(Object.entries(fields).map(([name, field]) => [name, valid(field)]));
+  const values = Object.fromEntries(Object.entries(fields).map(([name, field]) => [name, valid(field, name)]));
   const groups = ONE_OF.filter((group) => group.every((name) => name in fields));
   const free = Object.keys(fields).filter((name) => !groups.flat().includes(name));
   const chosen = fc.tuple(fc.subarray(free, { maxLength: Math.min(4, free.length) }), ...groups.map((group) => fc.constantFrom(...group)));
