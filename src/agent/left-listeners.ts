@@ -3,18 +3,18 @@
  * new ones beside them the kernel would spread its connections over both, and reset those that wait to be accepted when the old ones are closed.
  */
 import type { PodListeners } from '../redirect/redirector.ts';
-import { Inheritance } from './hand-over/inheritance.ts';
-import type { SocketPlace } from './hand-over/inheritance.ts';
+import { PlacedSockets } from './placed-sockets.ts';
+import type { SocketPlace } from './placed-sockets.ts';
 
 /** Longer than workers accept for a pod that leaves (leaving-pods.ts), if not by much: in between nobody does. */
 const KEPT_MS = 6_000;
 
 export class LeftListeners {
-  readonly #left = new Map<Inheritance, NodeJS.Timeout>();
+  readonly #left = new Map<PlacedSockets, NodeJS.Timeout>();
 
   /** Takes them over. */
   add({ outbound, inbound, hbone }: PodListeners): void {
-    const sockets = new Inheritance([...outbound, ...inbound, ...hbone], { pods: [], originalDsts: [] });
+    const sockets = new PlacedSockets([...outbound, ...inbound, ...hbone]);
     this.#left.set(sockets, setTimeout(() => this.#close(sockets), KEPT_MS).unref());
   }
 
@@ -31,7 +31,7 @@ export class LeftListeners {
     for (const sockets of this.#left.keys()) this.#close(sockets);
   }
 
-  #close(sockets: Inheritance): void {
+  #close(sockets: PlacedSockets): void {
     clearTimeout(this.#left.get(sockets));
     this.#left.delete(sockets);
     sockets.close();

@@ -56,7 +56,7 @@ export type ToWorker =
   | { readonly type: 'snapshot'; readonly snapshot: Snapshot }
   | { readonly type: 'change'; readonly change: SnapshotChange }
   | { readonly type: 'enrol'; readonly pod: EnrolledPod }
-  /** Answered by `left` when the last connection of the pod has ended. */
+  /** Answered when the last connection of the pod has ended. */
   | { readonly type: 'release'; readonly id: string; readonly call: number }
   /** A new certificate, or new roots. Keys go from the main thread to its workers, and nowhere else. */
   | { readonly type: 'certificate'; readonly certificate: WorkloadCertificate }
@@ -85,7 +85,6 @@ export type FromWorker =
   /** A pod is served: its listeners accept. */
   | { readonly type: 'enrolled'; readonly id: string }
   | { readonly type: 'failed'; readonly id: string; readonly message: string }
-  | { readonly type: 'left'; readonly call: number }
   /** All the key sets that the worker's rules need. */
   | { readonly type: 'jwks-wanted'; readonly targets: readonly JwksTarget[] }
   /** A token names a key that is not among them. */

@@ -114,7 +114,7 @@ class DataPlaneWorker {
         void this.#enrol(message.pod);
         return;
       case 'release':
-        this.#release(message.id, () => say({ type: 'left', call: message.call }));
+        this.#release(message.id, () => say({ type: 'answer', call: message.call, value: undefined }));
         return;
       case 'certificate':
         this.#leaving.keep(message.certificate.identity);

@@ -244,7 +244,6 @@ class Thread {
   readonly #worker: Worker;
   readonly #events: ThreadEvents;
   readonly #calls = new Map<number, (value: unknown) => void>();
-  readonly #releases = new Map<number, () => void>();
   #nextCall = 1;
   #drained: ((left: number) => void) | undefined;
   #handedOver: (() => void) | undefined;
@@ -267,8 +266,6 @@ class Thread {
       this.#dead = true;
       for (const answer of this.#calls.values()) answer(undefined);
       this.#calls.clear();
-      for (const left of this.#releases.values()) left();
-      this.#releases.clear();
       this.#drained?.(0);
       this.#handedOver?.();
       events.died(reason, performance.now() - startedMs);
@@ -300,8 +297,8 @@ class Thread {
   async release(id: string): Promise<void> {
     if (this.#dead) return;
     const call = this.#nextCall++;
-    await new Promise<void>((resolve) => {
-      this.#releases.set(call, resolve);
+    await new Promise((resolve) => {
+      this.#calls.set(call, resolve);
       this.say({ type: 'release', id, call });
     });
   }
@@ -340,10 +337,6 @@ class Thread {
         return;
       case 'failed':
         this.#events.enrolled(message.id, message.message);
-        return;
-      case 'left':
-        this.#releases.get(message.call)?.();
-        this.#releases.delete(message.call);
         return;
       case 'jwks-wanted':
         this.#events.jwksWanted(message.targets);

@@ -3,8 +3,8 @@
  * it, as it is everywhere (certs/rotation).
  */
 import { list, record } from '../mesh/parse/json.ts';
-import { ApiError } from '../kube/api-client.ts';
-import type { ApiClient, ApiObject } from '../kube/api-client.ts';
+import { unlessMissing } from '../kube/api-client.ts';
+import type { ApiClient } from '../kube/api-client.ts';
 import { LeaderLoop } from './leader-loop.ts';
 import type { LeaderLoopOptions } from './leader-loop.ts';
 
@@ -23,13 +23,8 @@ export function caBundle(options: CaBundleOptions): LeaderLoop {
 
 async function keep({ client, name, roots }: CaBundleOptions): Promise<void> {
   const path = `/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations/${name}`;
-  let known: ApiObject;
-  try {
-    known = await client.send(path);
-  } catch (error) {
-    if (error instanceof ApiError && error.status === 404) return;
-    throw error;
-  }
+  const known = await unlessMissing(client.send(path));
+  if (known === undefined) return;
   const bundle = Buffer.from(roots()).toString('base64');
   const webhooks = list(known['webhooks']);
   if (webhooks.every(({ clientConfig }) => record(clientConfig)['caBundle'] === bundle)) return;

@@ -96,8 +96,7 @@ export class ClusterSide {
   /** Resolves when it is known, as far as it can be, whether this replica leads. */
   static async open(options: ClusterOptions, identities: NodeIdentities, log: Logger): Promise<ClusterSide> {
     const side = new ClusterSide(await connect(options.place), options, identities, log);
-    await side.#keys.start();
-    await side.#leadership.start();
+    await Promise.all([side.#keys.start(), side.#leadership.start()]);
     return side;
   }
 

@@ -8,7 +8,7 @@ import type { Credential } from '../certs/credential.ts';
 import type { Clock, Timer } from '../core/clock.ts';
 import { CREDENTIALS_MAX } from '../core/limits.ts';
 import type { Logger } from '../core/log.ts';
-import { ApiError } from '../kube/api-client.ts';
+import { ApiError, isMissing } from '../kube/api-client.ts';
 import type { ApiClient } from '../kube/api-client.ts';
 import { dataOf, readSecretFiles } from '../kube/secret-files.ts';
 import { gatewaysOf } from '../mesh/gateway/compile.ts';
@@ -164,7 +164,7 @@ export function readFromCluster(client: ApiClient, log: Logger): ReadObject {
       const object = await client.send(`/api/v1/namespaces/${encodeURIComponent(namespace)}/${kind === 'Secret' ? 'secrets' : 'configmaps'}/${encodeURIComponent(name)}`);
       return dataOf({ ...object, kind });
     } catch (error) {
-      if (error instanceof ApiError && error.status === 404) return `there is no ${kind} ${namespace}/${name}`;
+      if (isMissing(error)) return `there is no ${kind} ${namespace}/${name}`;
       if (error instanceof ApiError && error.status === 403) return `the control plane may not read ${kind} ${namespace}/${name}: let it by a Role of the namespace`;
       const reason = error instanceof Error ? error.message : String(error);
       if (reason !== told) log.warn({ reason }, 'certificates of gateways cannot be read now; those that are known stay in use');

@@ -97,7 +97,7 @@ export class Leadership implements Leader {
   async #acquire(): Promise<boolean> {
     const { client, identity, clock } = this.#options;
     const now = microTime(clock.wallMs());
-    const lease = await unlessMissing(this.#options.client.send(this.#path));
+    const lease = await unlessMissing(client.send(this.#path));
     const fresh = { holderIdentity: identity, leaseDurationSeconds: LEASE_MS / 1000, acquireTime: now, renewTime: now };
     if (lease === undefined) {
       const { namespace, name } = this.#options;

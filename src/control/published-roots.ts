@@ -1,6 +1,6 @@
 /** The public roots in a ConfigMap, which agents mount to know the control plane by. */
-import { ApiError } from '../kube/api-client.ts';
-import type { ApiClient, ApiObject } from '../kube/api-client.ts';
+import { unlessMissing } from '../kube/api-client.ts';
+import type { ApiClient } from '../kube/api-client.ts';
 import { LeaderLoop } from './leader-loop.ts';
 import type { LeaderLoopOptions } from './leader-loop.ts';
 
@@ -23,11 +23,8 @@ export function publishedRoots(options: PublishedRootsOptions): LeaderLoop {
 async function publish({ client, namespace, name, roots }: PublishedRootsOptions): Promise<void> {
   const collection = `/api/v1/namespaces/${namespace}/configmaps`;
   const data = { [KEY]: roots() };
-  let known: ApiObject;
-  try {
-    known = await client.send(`${collection}/${name}`);
-  } catch (error) {
-    if (!(error instanceof ApiError) || error.status !== 404) throw error;
+  const known = await unlessMissing(client.send(`${collection}/${name}`));
+  if (known === undefined) {
     await client.send(collection, { method: 'POST', body: { apiVersion: 'v1', kind: 'ConfigMap', metadata: { namespace, name }, data } });
     return;
   }

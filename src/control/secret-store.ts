@@ -2,7 +2,7 @@
 import type { CaState, SharedCaStore } from '../certs/ca-state.ts';
 import { StoreConflict } from '../certs/ca-state.ts';
 import { CA_STATE_BYTES_MAX } from '../core/limits.ts';
-import { ApiError } from '../kube/api-client.ts';
+import { ApiError, unlessMissing } from '../kube/api-client.ts';
 import type { ApiClient, ApiObject } from '../kube/api-client.ts';
 import type { Leader } from './leadership.ts';
 
@@ -28,15 +28,9 @@ export class SecretStore implements SharedCaStore {
   }
 
   async load(): Promise<CaState | undefined> {
-    let secret: ApiObject;
-    try {
-      secret = await this.#client.send(this.#path);
-    } catch (error) {
-      if (!(error instanceof ApiError) || error.status !== 404) throw error;
-      this.#version = undefined;
-      return undefined;
-    }
-    this.#version = versionOf(secret);
+    const secret = await unlessMissing(this.#client.send(this.#path));
+    this.#version = secret === undefined ? undefined : versionOf(secret);
+    if (secret === undefined) return undefined;
     const encoded = (secret['data'] as Readonly<Record<string, string>> | undefined)?.[KEY];
     if (encoded === undefined) throw new Error(`the Secret ${this.#namespace}/${this.#name} does not hold the keys of a CA; remove it, and new ones are made`);
     return JSON.parse(Buffer.from(encoded, 'base64').toString()) as CaState;

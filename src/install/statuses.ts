@@ -1,5 +1,5 @@
 /** What the control plane has said of users' objects in their status: taken back when it has gone, since nobody stands by it any more. */
-import { ApiError } from '../kube/api-client.ts';
+import { ApiError, isMissing } from '../kube/api-client.ts';
 import { CONTROLLER_NAME } from '../mesh/gateway/resources.ts';
 import { record, text } from '../mesh/parse/json.ts';
 import type { ClusterObjects } from './cluster-objects.ts';
@@ -20,7 +20,6 @@ export interface StatusOptions {
 const AT_ONCE = 16;
 const TRIES = 5;
 const CONFLICT = 409;
-const NOT_FOUND = 404;
 
 /** Resolves with the number of objects of which it says nothing any more; what cannot be taken back is told, and the rest is done all the same. */
 export async function takeBackStatuses(objects: ClusterObjects, options: StatusOptions): Promise<number> {
@@ -94,10 +93,6 @@ async function classOf(objects: ClusterObjects, { apiVersion, kind, metadata, sp
   const parent = record(record(spec)['parentRef']);
   const gateway = await objects.get({ apiVersion, kind: 'Gateway', metadata: { namespace: text(parent['namespace']) || metadata.namespace || '', name: text(parent['name']) } });
   return gateway === undefined ? '' : classOf(objects, gateway);
-}
-
-function isMissing(error: unknown): boolean {
-  return error instanceof ApiError && error.status === NOT_FOUND;
 }
 
 /** What the API server says to it. Anything else is not to be lived with. */

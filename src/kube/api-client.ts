@@ -147,7 +147,12 @@ export async function unlessMissing(answer: Promise<ApiObject>): Promise<ApiObje
   try {
     return await answer;
   } catch (error) {
-    if (error instanceof ApiError && error.status === 404) return undefined;
+    if (isMissing(error)) return undefined;
     throw error;
   }
+}
+
+/** Does the server say that there is no such thing? */
+export function isMissing(error: unknown): boolean {
+  return error instanceof ApiError && error.status === 404;
 }

@@ -2,7 +2,7 @@ import { connect } from 'node:net';
 import { once } from 'node:events';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { LeftListeners } from '../../src/agent/left-listeners.ts';
-import type { SocketPlace } from '../../src/agent/hand-over/inheritance.ts';
+import type { SocketPlace } from '../../src/agent/placed-sockets.ts';
 import { closeFd, listenTcp, localAddress, netnsCookie } from '../../src/sys/socket.ts';
 
 let left: LeftListeners;

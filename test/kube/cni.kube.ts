@@ -5,6 +5,7 @@ import { Cluster } from './cluster/cluster.ts';
 import { BUSYBOX_IMAGE } from './cluster/images.ts';
 import type { KubeNode } from './cluster/node.ts';
 import { installOrlop, loadOrlop, SYSTEM_NAMESPACE } from './orlop.ts';
+import { webOn } from './web.ts';
 
 const PRINCIPAL = 'spiffe://cluster.local/ns/shop/sa/client';
 const CONFIG = '/etc/cni/net.d/10-bridge.conflist';
@@ -29,19 +30,7 @@ kind: PeerAuthentication
 metadata: {name: strict, namespace: shop}
 spec: {mtls: {mode: STRICT}}
 ---
-apiVersion: v1
-kind: Pod
-metadata: {name: web, namespace: shop, labels: {app: web}}
-spec:
-  nodeName: ${node}
-  containers:
-  - {name: web, image: ${BUSYBOX_IMAGE}, command: [sh, -c, 'echo hello > /var/www/index.html; exec httpd -f -p 8080 -h /var/www'], readinessProbe: {httpGet: {path: /, port: 8080}, periodSeconds: 1}}
----
-apiVersion: v1
-kind: Service
-metadata: {name: web, namespace: shop}
-spec: {selector: {app: web}, ports: [{name: http, port: 80, targetPort: 8080}]}
----
+${webOn(node)}---
 apiVersion: v1
 kind: Pod
 metadata: {name: sink, namespace: outside}

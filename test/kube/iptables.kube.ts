@@ -8,6 +8,7 @@ import type { KubeNode } from './cluster/node.ts';
 import { loadOrlop, SYSTEM_NAMESPACE } from './orlop.ts';
 import { differences, takeFingerprint } from './story/fingerprint.ts';
 import type { Fingerprint } from './story/fingerprint.ts';
+import { webOn } from './web.ts';
 
 const OVERLAY = join(import.meta.dirname, '../../deploy/overlays/iptables');
 
@@ -22,19 +23,7 @@ kind: Pod
 metadata: {name: client, namespace: shop}
 spec: {nodeName: ${client}, containers: [{name: client, image: ${BUSYBOX_IMAGE}, command: [sleep, infinity]}]}
 ---
-apiVersion: v1
-kind: Pod
-metadata: {name: web, namespace: shop, labels: {app: web}}
-spec:
-  nodeName: ${web}
-  containers:
-  - {name: web, image: ${BUSYBOX_IMAGE}, command: [sh, -c, 'echo hello > /var/www/index.html; exec httpd -f -p 8080 -h /var/www'], readinessProbe: {httpGet: {path: /, port: 8080}, periodSeconds: 1}}
----
-apiVersion: v1
-kind: Service
-metadata: {name: web, namespace: shop}
-spec: {selector: {app: web}, ports: [{name: http, port: 80, targetPort: 8080}]}
-`;
+${webOn(web)}`;
 
 describe('deploy/overlays/iptables on two nodes', { timeout: 120_000 }, () => {
   let cluster: Cluster;

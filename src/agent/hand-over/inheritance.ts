@@ -1,55 +1,16 @@
-/**
- * Listening sockets that were taken over. What each of them is for, the kernel says: it knows the network namespace, the
- * address and the port, and these are compared with what is wanted. So a socket can serve no other purpose than before.
- */
+/** What was taken over: listening sockets, and what they were for. */
 import type { OriginalDst } from '../../redirect/redirector.ts';
-import { closeFd, isListening, localAddress, netnsCookie } from '../../sys/socket.ts';
+import { PlacedSockets } from '../placed-sockets.ts';
 
-export interface SocketPlace {
-  /** Of the network namespace. */
-  readonly cookie: bigint;
-  readonly address: string;
-  readonly port: number;
-}
-
-export class Inheritance {
+export class Inheritance extends PlacedSockets {
   /** The pods that the agent before serves, `ns/name`. */
   readonly pods: readonly string[];
   /** How the agent before found where connections were going, for those that it had not accepted yet. */
   readonly originalDsts: readonly OriginalDst[];
-  readonly #sockets = new Map<string, number>();
 
-  /** Takes `fds` over, and closes those that do not listen. */
   constructor(fds: readonly number[], { pods, originalDsts }: { readonly pods: readonly string[]; readonly originalDsts: readonly OriginalDst[] }) {
+    super(fds);
     this.pods = pods;
     this.originalDsts = originalDsts;
-    for (const fd of fds) {
-      const name = isListening(fd) ? nameOf({ cookie: netnsCookie(fd), ...localAddress(fd) }) : undefined;
-      if (name === undefined || this.#sockets.has(name)) closeFd(fd);
-      else this.#sockets.set(name, fd);
-    }
   }
-
-  /** How many nobody has claimed. */
-  get size(): number {
-    return this.#sockets.size;
-  }
-
-  /** The socket that listens there; from now on the caller's to close. */
-  claim(place: SocketPlace): number | undefined {
-    const name = nameOf(place);
-    const fd = this.#sockets.get(name);
-    this.#sockets.delete(name);
-    return fd;
-  }
-
-  /** Close what nobody has claimed: connections to it would wait for ever. */
-  close(): void {
-    for (const fd of this.#sockets.values()) closeFd(fd);
-    this.#sockets.clear();
-  }
-}
-
-function nameOf({ cookie, address, port }: SocketPlace): string {
-  return `${cookie} ${address} ${port}`;
 }
