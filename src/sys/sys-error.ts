@@ -1,7 +1,8 @@
 /** A system call that failed: its name, errno, what it was for and what to do about it. */
 import { constants } from 'node:os';
 
-const ERRNO_NAMES = new Map(Object.entries(constants.errno).map(([name, value]) => [value, name]));
+/** Of two names for one number (EAGAIN, EWOULDBLOCK) the one that comes first in the alphabet. */
+const ERRNO_NAMES = new Map(Object.entries(constants.errno).toSorted(([a], [b]) => (a < b ? 1 : -1)).map(([name, value]) => [value, name]));
 
 /** Remedies for the errnos a user can do something about; callers give a better one where they know more. */
 const REMEDIES: Readonly<Record<string, string>> = {

@@ -6,6 +6,8 @@ import { closeFd } from './socket.ts';
 
 const AF_UNIX = 1;
 const SOCK_STREAM = 1;
+const SOCK_SEQPACKET = 5;
+const SOCK_NONBLOCK = 0o4000;
 const SOCK_CLOEXEC = 0o2000000;
 /** sun_path of struct sockaddr_un, with its final zero. */
 const PATH_BYTES_MAX = 108;
@@ -39,11 +41,14 @@ export async function listenAt(server: Server, path: string, mode: number): Prom
   };
 }
 
-/** A connection to the socket at `path` that belongs to nobody but the caller (close-on-exec). */
-export function connectUnix(path: string): number {
+/**
+ * A connection to the socket at `path` that belongs to nobody but the caller (close-on-exec). `packets`: one that keeps messages apart, and does not wait for a server
+ * that is too busy (`EAGAIN`).
+ */
+export function connectUnix(path: string, { packets = false }: { readonly packets?: boolean } = {}): number {
   const name = Buffer.from(path);
   if (name.length >= PATH_BYTES_MAX) throw new RangeError(`${path}: longer than the ${PATH_BYTES_MAX - 1} bytes that the path of a socket may have`);
-  const fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0) as number;
+  const fd = socket(AF_UNIX, (packets ? SOCK_SEQPACKET | SOCK_NONBLOCK : SOCK_STREAM) | SOCK_CLOEXEC, 0) as number;
   if (fd < 0) throw new SysError('socket', errno(), `connect to ${path}`);
   const address = Buffer.alloc(2 + PATH_BYTES_MAX);
   address.writeUInt16LE(AF_UNIX, 0);
