@@ -8,10 +8,10 @@ NODE := node_modules/.bin/node
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-19s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-setup: ## install what Orlop needs (Debian packages, npm packages, BPF objects, CNI plugin)
+setup: ## install what Orlop needs (Debian packages, npm packages, BPF objects, CNI plugin, keeper)
 	@scripts/setup.sh
 
-.setup-done: package.json package-lock.json scripts/setup.sh $(wildcard bpf/*.c bpf/*.h cni/*.c cni/*.h)
+.setup-done: package.json package-lock.json scripts/setup.sh $(wildcard bpf/*.c bpf/*.h cni/*.c cni/*.h keeper/*.c keeper/*.h)
 	@scripts/setup.sh
 	@touch $@
 
@@ -59,3 +59,4 @@ clean: ## remove what was built
 	@rm -rf dist bench/out .setup-done
 	@$(MAKE) -s -C bpf clean
 	@$(MAKE) -s -C cni clean
+	@$(MAKE) -s -C keeper clean

@@ -53,9 +53,10 @@ scripts/h2spec.sh || say "h2spec is missing: the HTTP/2 conformance test will fa
 scripts/spiffe-client.sh || say "the client on go-spiffe is missing: the test with a foreign Workload API client will fail"
 scripts/envoy.sh || say "Envoy is missing: the tests that have it for a peer will fail"
 
-say "BPF programs, CNI plugin"
+say "BPF programs, CNI plugin, keeper"
 make -s -C bpf
 make -s -C cni
+make -s -C keeper
 
 mountpoint -q /sys/fs/bpf || mount -t bpf bpf /sys/fs/bpf || say "no BPF filesystem could be mounted: only --redirect iptables will work"
 touch .setup-done

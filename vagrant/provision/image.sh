@@ -11,6 +11,7 @@ apt-get install -y -qq --no-install-recommends bpftool clang gcc libbpf-dev libc
 npm install --no-save --no-audit --no-fund --loglevel=error
 make -s -C bpf
 make -s -C cni
+make -s -C keeper
 
 made=$(mktemp -d)
 trap 'rm -rf "$made"' EXIT
