@@ -27,6 +27,7 @@ import type { Snapshot } from '../mesh/snapshot.ts';
 import { openRedirector } from '../redirect/detect.ts';
 import type { RedirectMode } from '../redirect/detect.ts';
 import type { Inherited } from '../redirect/listeners.ts';
+import { anyOriginalDst } from '../redirect/original-dst.ts';
 import { Reconciler } from '../redirect/reconciler.ts';
 import type { Redirector } from '../redirect/redirector.ts';
 import { selfTest } from '../sys/self-test.ts';
@@ -42,10 +43,12 @@ import { Gateways } from './gateways.ts';
 import { HandOver } from './hand-over/hand-over.ts';
 import { Predecessor } from './hand-over/predecessor.ts';
 import { Jwks } from './jwks.ts';
+import { Keepers } from './keeper/keepers.ts';
 import { NodeAddresses } from './node-addresses.ts';
 import { NodeTaint } from './node-taint.ts';
 import { OwnDaemonSet } from './own-daemonset.ts';
 import type { ObjectName } from './own-daemonset.ts';
+import { PlacedSockets } from './placed-sockets.ts';
 import { PodNamespaces } from './pod-namespaces.ts';
 import { podStatuses, releasedStatuses } from './pod-status.ts';
 import { policyRoutes } from './policy-routes.ts';
@@ -67,6 +70,8 @@ export interface AgentOptions {
   readonly readyPort: number;
   /** Leave capture in force at the end: pods' new connections then wait for the next agent instead of going out unmeshed. */
   readonly keepRedirect: boolean;
+  /** Socket of the keeper beside this agent; undefined: connections are refused while no agent runs. */
+  readonly keeperPath: string | undefined;
   /** How long connections may go on here once another agent has taken over and this one is asked to end. */
   readonly handOverDrainMs: number;
   /** The mesh's CA; undefined: the agent is its own. */
@@ -115,6 +120,7 @@ export class Agent {
   readonly #nodeAddresses: NodeAddresses;
   /** Undefined where pods are as somebody wrote them in a directory. */
   readonly #statuses: PodStatusWriter | undefined;
+  readonly #keepers: Keepers;
   readonly #endpoints: Endpoints;
   /** The agent that was taken over from, while it finishes its connections. */
   #predecessor: Predecessor | undefined;
@@ -126,10 +132,11 @@ export class Agent {
   readonly #startedMs = performance.now();
   #stopping = false;
 
-  private constructor(options: AgentOptions, config: ConfigSource, certificates: Certificates, { client, statuses, predecessor, log }: { client: ApiClient | undefined; statuses: PodStatusWriter | undefined; predecessor: Predecessor | undefined; log: Logger }) {
+  private constructor(options: AgentOptions, config: ConfigSource, certificates: Certificates, { client, statuses, keepers, predecessor, held, log }: { client: ApiClient | undefined; statuses: PodStatusWriter | undefined; keepers: Keepers; predecessor: Predecessor | undefined; held: boolean; log: Logger }) {
     this.#options = options;
     this.#log = log;
     this.#statuses = statuses;
+    this.#keepers = keepers;
     this.#certificates = certificates;
     this.#metrics = new NodeMetrics();
     this.#config = config;
@@ -174,7 +181,8 @@ export class Agent {
       log,
     });
     this.#gateways = new Gateways({
-      held: predecessor !== undefined,
+      held,
+      keeper: keepers.own,
       node: options.node,
       standalone,
       servers: this.#workers,
@@ -185,7 +193,8 @@ export class Agent {
     this.#predecessor = predecessor;
     this.#endpoints = new Endpoints({ metricsPort: options.metricsPort, readyPort: options.readyPort, runDirectory: options.runDirectory, routes: this.#routes() });
     this.#enrolment = new Enrolment({
-      held: predecessor !== undefined,
+      held,
+      keeper: keepers.own,
       node: options.node,
       redirector,
       workers: this.#workers,
@@ -238,14 +247,19 @@ export class Agent {
     const certificates = await Certificates.open({ ca, trustDomain, lifetimeMs, runDirectory, log });
     const client = 'directory' in options.config ? undefined : await connect(options.config);
     const statuses = client === undefined ? undefined : new PodStatusWriter({ client, node: options.node, clock: systemClock, random: systemRandom, log });
-    const agent = new Agent(options, config, certificates, { client, statuses, predecessor, log });
+    const keepers = new Keepers({ path: options.keeperPath, log });
+    const kept = predecessor === undefined ? await keepers.take() : new PlacedSockets([]);
+    // What was kept beside this one is of no use to the one that serves.
+    if (predecessor !== undefined) keepers.own?.settle();
+    const agent = new Agent(options, config, certificates, { client, statuses, keepers, predecessor, held: predecessor !== undefined || kept.size > 0, log });
     if (predecessor === undefined) await agent.#answer();
     agent.#config.snapshot.follow((snapshot) => {
       if (snapshot !== undefined) agent.#apply(snapshot);
     });
     const first = agent.#config.snapshot.get();
     if (first !== undefined) agent.#apply(first);
-    if (predecessor !== undefined) await agent.#takeOver(predecessor);
+    if (predecessor === undefined) await agent.#takeUp(kept);
+    else await agent.#takeOver(predecessor);
     await agent.#offerHandOver();
     return agent;
   }
@@ -278,6 +292,7 @@ export class Agent {
     await this.#workers.close();
     this.#redirector.close({ keep });
     await told;
+    this.#keepers.own?.close({ keep });
     this.#enrolment.closeListeners();
     this.#gateways.closeListeners();
     this.#gatewayCredentials.close();
@@ -305,16 +320,41 @@ export class Agent {
     await this.#certificates.have(identities, gone.signal);
     const inheritance = await predecessor.take();
     const sockets = inheritance.size;
-    const claim: Inherited = (place) => inheritance.claim(place);
-    this.#enrolment.resume(claim, inheritance.originalDsts);
+    // What one that has been killed meanwhile did not pass on.
+    const left = predecessor.isServing ? new PlacedSockets([]) : await this.#keepers.take();
+    const claim: Inherited = (place) => inheritance.claim(place) ?? left.claim(place);
+    this.#enrolment.resume(claim, left.size > 0 ? anyOriginalDst(this.#options.node) : inheritance.originalDsts);
     this.#gateways.resume(claim);
     kept();
     await this.#served(new Set(inheritance.pods));
     await predecessor.taken();
     await this.#answer(claim);
     inheritance.close();
+    // One that lives has let go of what it had kept.
+    if (gone.signal.aborted) void this.#settle(left);
+    else this.#keepers.own?.settle();
     this.#sweep(this.#enrolment.pending.size);
     this.#log.info({ instance: predecessor.instance, sockets, pods: inheritance.pods.length }, 'taken over');
+  }
+
+  /** Serve those who have waited since an agent was killed, in the sockets that were kept. */
+  async #takeUp(kept: PlacedSockets): Promise<void> {
+    const sockets = kept.size;
+    if (sockets > 0) {
+      await this.#firstSnapshot();
+      const claim: Inherited = (place) => kept.claim(place);
+      this.#enrolment.resume(claim, anyOriginalDst(this.#options.node));
+      this.#gateways.resume(claim);
+      this.#log.info({ sockets, pods: this.#enrolment.enrolled }, 'listening sockets of an agent before were kept; they are taken up, with those who wait in them');
+    }
+    void this.#settle(kept);
+  }
+
+  /** When all pods are enrolled that can be, what nobody has claimed is closed. */
+  async #settle(kept: PlacedSockets): Promise<void> {
+    for (const endMs = performance.now() + SWEEP_DEADLINE_MS; this.#enrolment.isFollowing && this.#enrolment.pending.size > 0 && performance.now() < endMs; ) await sleep(SERVED_POLL_MS);
+    kept.close();
+    await this.#keepers.settle();
   }
 
   async #firstSnapshot(): Promise<Snapshot> {
@@ -369,13 +409,19 @@ export class Agent {
     });
   }
 
-  /** Whatever the next agent has made of the capture, it is this one's again. */
-  async #takeBack(stage: 'held' | 'let go'): Promise<void> {
-    if (this.#stopping) return;
+  /** Whatever the next agent has made of the capture, it is this one's again; unless this one ends. */
+  async #takeBack(stage: 'held' | 'let go'): Promise<boolean> {
+    const kept = this.#stopping ? new PlacedSockets([]) : await this.#keepers.take();
+    if (this.#stopping) {
+      kept.close();
+      return false;
+    }
+    const claim: Inherited = (place) => kept.claim(place);
     if (stage === 'let go') this.#workers.takeBack();
-    this.#enrolment.resume();
-    this.#gateways.resume();
+    this.#enrolment.resume(claim, anyOriginalDst(this.#options.node));
+    this.#gateways.resume(claim);
     this.#reconciler.resume();
+    void this.#settle(kept);
     if (stage === 'let go') await this.#answer();
     for (const id of this.#redirector.podIds) {
       try {
@@ -384,6 +430,7 @@ export class Agent {
         this.#log.error({ pod: id, error: String(error) }, 'capture could not be taken back');
       }
     }
+    return true;
   }
 
   #apply(snapshot: Snapshot): void {
@@ -456,8 +503,13 @@ export class Agent {
     const why = this.#notReady();
     if (why !== undefined) return { status: 503, body: `not ready: ${why}\n` };
     const late = this.#cni?.missing;
-    const degraded = this.#config.stale ?? (late === undefined ? undefined : `new pods are captured some moments after they have started (${late})`);
+    const degraded = this.#config.stale ?? (late === undefined ? undefined : `new pods are captured some moments after they have started (${late})`) ?? this.#unkept();
     return { status: 200, body: degraded === undefined ? 'ready\n' : `ready, but degraded: ${degraded}\n` };
+  }
+
+  #unkept(): string | undefined {
+    const missing = this.#keepers.own?.missing;
+    return missing === undefined ? undefined : `connections are refused should this agent be killed (${missing})`;
   }
 
   #notReady(): string | undefined {

@@ -15,6 +15,7 @@ import { Netns } from '../sys/netns.ts';
 import { baggageOf } from './baggage.ts';
 import type { Certificates } from './certificates.ts';
 import type { Sandbox } from './cni-server.ts';
+import type { SocketKeeper } from './keeper/socket-keeper.ts';
 import { LeftListeners } from './left-listeners.ts';
 import { openConnections } from './open-connections.ts';
 import type { PodHistory } from './pod-history.ts';
@@ -67,10 +68,12 @@ export interface EnrolmentOptions {
   readonly redirector: Redirector;
   readonly workers: Workers;
   readonly certificates: Certificates;
+  /** Undefined: connections are refused while no agent runs. */
+  readonly keeper: SocketKeeper | undefined;
   /** Undefined: pods' annotations say where their namespaces are, and a pod without one is left out. */
   readonly namespaces: PodNamespaces | undefined;
   readonly log: Logger;
-  /** Another agent serves this node still: nothing is done before {@link Enrolment.resume}. */
+  /** What another agent has, or had, is to be taken over: nothing is done before {@link Enrolment.resume}. */
   readonly held: boolean;
   /** Undefined: no CNI plugin tells of pods before they start. */
   readonly starts: Starts | undefined;
@@ -83,6 +86,7 @@ export class Enrolment {
   readonly #redirector: Redirector;
   readonly #workers: Workers;
   readonly #certificates: Certificates;
+  readonly #keeper: SocketKeeper | undefined;
   readonly #namespaces: PodNamespaces | undefined;
   readonly #log: Logger;
   readonly #starts: Starts | undefined;
@@ -103,11 +107,12 @@ export class Enrolment {
   #snapshot: Snapshot | undefined;
   #retry: NodeJS.Timeout | undefined;
 
-  constructor({ node, redirector, workers, certificates, namespaces, log, held, starts, onApplied }: EnrolmentOptions) {
+  constructor({ node, redirector, workers, certificates, keeper, namespaces, log, held, starts, onApplied }: EnrolmentOptions) {
     this.#node = node;
     this.#redirector = redirector;
     this.#workers = workers;
     this.#certificates = certificates;
+    this.#keeper = keeper;
     this.#namespaces = namespaces;
     this.#log = log;
     this.#starts = starts;
@@ -181,6 +186,7 @@ export class Enrolment {
     clearInterval(this.#moved);
     this.#left.close();
     for (const [id, member] of this.#members) {
+      this.#keeper?.forget(id);
       closeListeners(member.listeners);
       this.#members.set(id, { ...member, listeners: NO_LISTENERS });
     }
@@ -233,6 +239,11 @@ export class Enrolment {
 
   #whyNotServed(id: string): string {
     return this.pending.get(id) ?? this.#absent.get(id) ?? (this.#mode === 'following' ? 'the configuration in force does not have it yet' : 'the agent is being replaced');
+  }
+
+  /** Pods join and leave here, and with no other agent. */
+  get isFollowing(): boolean {
+    return this.#mode === 'following';
   }
 
   get enrolled(): number {
@@ -335,13 +346,16 @@ export class Enrolment {
       this.#unserved.add(id);
       this.#workers.enrol({ id, identity, baggage: baggageOf(workload), netnsPath, addresses: workload.addresses }, { ...listeners, originalDsts });
       this.#members.set(id, { workload, key: keyOf(workload, identity), listeners, originalDsts });
+      this.#keeper?.keep(id, [...listeners.outbound, ...listeners.inbound, ...listeners.hbone]);
       this.#failures.delete(id);
       this.#log.info({ pod: id, redirect: originalDst.kind === 'bpf' ? 'ebpf' : 'iptables', identity, addresses: workload.addresses }, 'pod enrolled');
       if (earlier !== undefined) this.#tellRepair(id, earlier);
       this.#starts?.history.captured(workload);
     } catch (error) {
       this.#certificates.release(id);
-      if (listeners !== undefined) closeListeners(listeners);
+      this.#keeper?.forget(id);
+      // Clients may wait in them: the next attempt takes them over.
+      if (listeners !== undefined) this.#left.add(listeners);
       this.#fail(id, error instanceof Error ? error.message : String(error));
     }
   }
@@ -381,6 +395,7 @@ export class Enrolment {
     if (member === undefined) return;
     this.#members.delete(id);
     this.#unserved.delete(id);
+    this.#keeper?.forget(id);
     const served = this.#workers.release(id);
     try {
       this.#redirector.release(id, served);

@@ -16,6 +16,7 @@ import type { Inherited } from '../redirect/listeners.ts';
 import { Netns } from '../sys/netns.ts';
 import { closeFd, listenTcp } from '../sys/socket.ts';
 import { SysError } from '../sys/sys-error.ts';
+import type { SocketKeeper } from './keeper/socket-keeper.ts';
 import type { GatewaySocket, ServedGateway } from './protocol.ts';
 
 const RETRY_MS = 1_000;
@@ -37,8 +38,10 @@ export interface GatewaysOptions {
   readonly identities: { keep(identities: readonly string[]): () => void };
   /** All that the gateways of this node take certificates from. */
   readonly onSources: (sources: ReadonlyMap<string, Source>) => void;
+  /** Undefined: connections are refused while no agent runs. */
+  readonly keeper: SocketKeeper | undefined;
   readonly log: Logger;
-  /** Another agent serves this node still: nothing is done before {@link Gateways.resume}. */
+  /** What another agent has, or had, is to be taken over: nothing is done before {@link Gateways.resume}. */
   readonly held: boolean;
 }
 
@@ -117,7 +120,6 @@ export class Gateways {
     }
     this.#mode = 'following';
     if (this.#snapshot !== undefined) this.apply(this.#snapshot);
-    this.#inherited = () => undefined;
   }
 
   /** Another agent accepts: what is left here are connections. */
@@ -128,8 +130,8 @@ export class Gateways {
 
   closeListeners(): void {
     clearTimeout(this.#retry);
-    for (const { sockets } of this.#members.values()) {
-      for (const { fd } of sockets.values()) closeFd(fd);
+    for (const [workload, { sockets }] of this.#members) {
+      for (const [place, { fd }] of sockets) this.#close(workload, place, fd);
       sockets.clear();
     }
   }
@@ -165,7 +167,11 @@ export class Gateways {
       taken.set(nodePort, other ?? workload);
     }
     const gone = [...member.sockets].filter(([place, { port }]) => places.get(place)?.port !== port);
-    for (const [place] of gone) member.sockets.delete(place);
+    for (const [place] of gone) {
+      member.sockets.delete(place);
+      // Before another socket is kept for the same place.
+      this.#options.keeper?.forget(keptName(workload, place));
+    }
     for (const [place, { address, nodePort, port }] of places) if (!member.sockets.has(place)) this.#open(workload, member, place, { address, nodePort, port });
     this.#tell({ id, workload, baggage: baggageOf(id, table), addresses: addressesOf(this.#options.node, this.#snapshot), sockets: [...member.sockets.values()] });
     // The workers have their own, and close them by themselves.
@@ -177,6 +183,7 @@ export class Gateways {
       using own = Netns.open('/proc/self/ns/net');
       const fd = this.#inherited({ cookie: own.cookie, address, port: nodePort }) ?? listenTcp({ address, port: nodePort, backlog: LISTEN_BACKLOG, reusePort: true, v6only: true });
       sockets.set(place, { fd, port, nodePort });
+      this.#options.keeper?.keep(keptName(workload, place), [fd]);
     } catch (error) {
       // A node may have one family only.
       if (error instanceof SysError && NO_FAMILY.has(error.code)) return;
@@ -198,13 +205,23 @@ export class Gateways {
     this.#members.delete(workload);
     this.#options.servers.forgetGateway(workload);
     member.letGo();
-    for (const { fd } of member.sockets.values()) closeFd(fd);
+    for (const [place, { fd }] of member.sockets) this.#close(workload, place, fd);
     this.#options.log.info({ gateway: workload }, 'gateway left');
+  }
+
+  #close(workload: string, place: string, fd: number): void {
+    this.#options.keeper?.forget(keptName(workload, place));
+    closeFd(fd);
   }
 
   #fds(): number[] {
     return [...this.#members.values()].flatMap(({ sockets }) => [...sockets.values()].map(({ fd }) => fd));
   }
+}
+
+/** Not that of any pod. */
+function keptName(workload: string, place: string): string {
+  return `gateway ${workload} ${place}`;
 }
 
 /** Of the node: those of its pods that have no network of their own, else those of its interfaces. */

@@ -26,6 +26,7 @@ interface Flags {
   metricsPort: number;
   readyPort: number;
   keepRedirect?: boolean;
+  keeper?: string;
   caAddress?: string;
   caServerName: string;
   caRoots?: string;
@@ -61,6 +62,7 @@ export function agentCommand(): Command {
     .option('--certificate-lifetime <duration>', 'of workloads\' certificates; renewed at half of it', duration, DAY_MS)
     .option('--allow-local-jwks', 'fetch the keys of token issuers from loopback and link-local addresses too (for laboratories)')
     .option('--keep-redirect', 'leave capture in force when the agent ends, for the next one')
+    .option('--keeper <socket>', 'of orlop-keeper, by which connections wait instead of being refused while a killed agent is replaced')
     .addOption(new Option('--instance <name>', 'tells this agent from the ones before and after it (orlop ready; default: its process id)').env('ORLOP_INSTANCE'))
     .option('--hand-over-drain <duration>', 'how long connections may go on here once another agent has taken over and this one is asked to end', duration, TEN_MINUTES_MS)
     .option('--cni-conf-dir <dir>', 'capture new pods before they start: directory of the node\'s network configuration, which gets an entry (with --cni-bin-dir)')
@@ -101,6 +103,7 @@ async function run(flags: Flags): Promise<void> {
       metricsPort: flags.metricsPort,
       readyPort: flags.readyPort,
       keepRedirect: flags.keepRedirect === true,
+      keeperPath: flags.keeper,
       ca: caOf(flags),
       certificateLifetimeMs: flags.certificateLifetime,
       allowLocalJwks: flags.allowLocalJwks === true,

@@ -5,13 +5,13 @@ import { Netns } from '../sys/netns.ts';
 import { makeCgroup } from './cgroup.ts';
 import { sleep } from './command.ts';
 import { baseEnvironment, CHECKOUT, ORLOP } from './checkout.ts';
-import { inCgroup, withResolver } from './enter.ts';
+import { withResolver } from './enter.ts';
+import { KeptAgent } from './kept-agent.ts';
 import { LabError } from './lab-error.ts';
 import { NETNS_DIRECTORY } from './names.ts';
 import type { LabPaths } from './names.ts';
 import { attemptProbe } from './probe.ts';
 import type { AgentAction, AgentStatus } from './status.ts';
-import { Supervised } from './supervised.ts';
 import type { LabNode, Probe, World } from './world.ts';
 
 const HEALTH_PORT = 15021;
@@ -31,12 +31,12 @@ const HEALTH: Omit<Probe, 'path'> = {
 export class NodeAgent {
   readonly node: LabNode;
   readonly #netns: Netns;
-  readonly #make: (instance: string) => Supervised;
-  #process: Supervised;
+  readonly #make: (instance: string) => KeptAgent;
+  #process: KeptAgent;
   /** Agents so far that were made to take over, so that each has a name of its own. */
   #upgrades = 0;
   /** Agents that were taken over from, while they finish their connections. */
-  readonly #leaving = new Set<Supervised>();
+  readonly #leaving = new Set<KeptAgent>();
   readonly #runDirectory: string;
   readonly #logPath: string;
   #stopped = false;
@@ -49,24 +49,28 @@ export class NodeAgent {
     this.#netns = Netns.open(`${NETNS_DIRECTORY}/${node.netns}`);
     this.#runDirectory = `${paths.root}/${node.name}`;
     this.#logPath = paths.agentLog(node.name);
-    mkdirSync(this.#runDirectory, { recursive: true });
+    mkdirSync(`${this.#runDirectory}/keepers`, { recursive: true });
     mkdirSync(dirname(paths.nodeResolver(node.name)), { recursive: true });
     writeFileSync(paths.nodeResolver(node.name), `nameserver ${node.bridge.ipv4}\n`);
     const argv = [
       ORLOP, 'agent', '--config', paths.config, '--node', node.name, '--run-dir', this.#runDirectory, '--redirect', world.agent.redirect, ...caArgs, ...world.agent.args,
     ];
     this.#make = (instance) => {
-      const process: Supervised = new Supervised({
-        argv: inCgroup(makeCgroup(world.name, `agent-${node.name}`), withResolver(paths.nodeResolver(node.name), [...argv, '--instance', instance])),
-        env: baseEnvironment(),
-        cwd: CHECKOUT,
-        logPath: this.#logPath,
-        netns: this.#netns,
-        onChange: () => {
-          // It has begun or ended: whatever it answered before, it was another process.
-          if (process === this.#process) this.#ready = false;
-          options.onChange();
+      const process: KeptAgent = new KeptAgent({
+        agent: {
+          argv: withResolver(paths.nodeResolver(node.name), [...argv, '--instance', instance]),
+          env: baseEnvironment(),
+          cwd: CHECKOUT,
+          logPath: this.#logPath,
+          netns: this.#netns,
+          onChange: () => {
+            // It has begun or ended: whatever it answered before, it was another process.
+            if (process === this.#process) this.#ready = false;
+            options.onChange();
+          },
         },
+        cgroup: makeCgroup(world.name, `agent-${node.name}`),
+        keeperPath: `${this.#runDirectory}/keepers/${instance}.sock`,
       });
       return process;
     };

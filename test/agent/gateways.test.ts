@@ -1,14 +1,19 @@
 /** Which ports a node opens for gateways, and what the workers are told: on real sockets of this machine, at ports that nobody has. */
 import { once } from 'node:events';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { connect, createServer } from 'node:net';
 import type { AddressInfo, Server } from 'node:net';
-import { afterEach, beforeEach, expect, it } from 'vitest';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, expect, it, vi } from 'vitest';
 import { Gateways } from '../../src/agent/gateways.ts';
 import type { ServedGateway } from '../../src/agent/protocol.ts';
+import { SocketKeeper } from '../../src/agent/keeper/socket-keeper.ts';
 import { buildSnapshot } from '../../src/mesh/build.ts';
 import type { Snapshot } from '../../src/mesh/snapshot.ts';
 import { closeFd, dup, localAddress } from '../../src/sys/socket.ts';
 import { RecordedLog } from '../certs/recorded-log.ts';
+import { KeeperProcess } from '../keeper/keeper-process.ts';
 
 const CLASS = { apiVersion: 'gateway.networking.k8s.io/v1', kind: 'GatewayClass', metadata: { name: 'orlop' }, spec: { controllerName: 'orlop.io/gateway-controller' } };
 const NODE = { apiVersion: 'v1', kind: 'Node', metadata: { name: 'n1', labels: { edge: 'yes' } } };
@@ -33,11 +38,12 @@ afterEach(() => {
   for (const gateways of open) gateways.closeListeners();
 });
 
-function gatewaysOf(options: { standalone?: boolean; held?: boolean } = {}): Gateways {
+function gatewaysOf(options: { standalone?: boolean; held?: boolean; keeper?: SocketKeeper } = {}): Gateways {
   const gateways = new Gateways({
     node: 'n1',
     standalone: true,
     held: false,
+    keeper: undefined,
     log,
     servers: {
       serve: (one) => {
@@ -109,6 +115,30 @@ it('opens the ports of its listeners, obtains its identity, and lets go of both'
   gateways.apply(snapshotOf());
   expect(await answers(port)).toBe(false);
   expect([identities, [...served]]).toEqual([[], []]);
+});
+
+it('has its ports kept for the next agent, and closed when they go', async () => {
+  const directory = mkdtempSync(join(tmpdir(), 'orlop-gateways-'));
+  const path = join(directory, 'keeper.sock');
+  const process = await KeeperProcess.start(path);
+  const keeper = new SocketKeeper({ path, log });
+  const [stays, goes] = [24_918, 24_919];
+  const service = (ports: readonly (readonly [port: number, nodePort: number])[]): object => ({
+    apiVersion: 'v1', kind: 'Service', metadata: { name: 'edge-orlop', namespace: 'shop' },
+    spec: { type: 'LoadBalancer', ports: ports.map(([port, targetPort]) => ({ name: `port-${port}`, port, targetPort })) },
+  });
+  const gateways = gatewaysOf({ keeper, standalone: false });
+  gateways.apply(snapshotOf(gateway('edge', [80, 81]), service([[80, stays], [81, goes]])));
+  // Of the node it is the same port; behind it is another one of the gateway.
+  gateways.apply(snapshotOf(gateway('edge', [8080]), service([[8080, stays]])));
+  expect(portsOf('shop/edge-orlop')).toEqual([8080]);
+  // As when the agent is killed: its copies are closed, and nothing is said.
+  keeper.close({ keep: true });
+  gateways.closeListeners();
+  expect(await answers(stays)).toBe(true);
+  await vi.waitFor(async () => expect(await answers(goes)).toBe(false));
+  await process.end();
+  rmSync(directory, { recursive: true });
 });
 
 it('a change of listeners leaves the sockets of the others as they are', async () => {

@@ -34,8 +34,8 @@ export interface HandOverOptions {
   readonly hold: () => Estate;
   /** The next one serves: accept no more, and let go of what was passed on. */
   readonly letGo: () => Promise<void>;
-  /** The next one is gone. Serve alone, whatever it has left behind. */
-  readonly takeBack: (stage: 'held' | 'let go') => Promise<void>;
+  /** The next one is gone. Serve alone, whatever it has left behind; false: this one ends, and does not. */
+  readonly takeBack: (stage: 'held' | 'let go') => Promise<boolean>;
 }
 
 type Stage = 'serving' | 'preparing' | 'held' | 'let go';
@@ -92,7 +92,7 @@ export class HandOver {
   #accept(socket: Socket): void {
     let isKnown = false;
     try {
-      isKnown = isOfThisNode(socket);
+      isKnown = isOfThisNode(descriptorOf(socket));
     } catch (error) {
       this.#options.log.error({ reason: String(error) }, 'caller of the hand-over socket could not be told');
     }
@@ -179,7 +179,12 @@ export class HandOver {
     if (this.#isOver) return;
     this.#options.log.warn({ instance, stage }, 'the next agent is gone; this one serves on');
     try {
-      if (stage === 'held' || stage === 'let go') await this.#options.takeBack(stage);
+      if ((stage === 'held' || stage === 'let go') && !await this.#options.takeBack(stage)) {
+        // Whoever comes next must not take it for one that serves.
+        this.#isOver = true;
+        this.#settle();
+        return;
+      }
       if (stage === 'let go') this.#takeAway = await listenAt(this.#server, this.#options.path, 0o600);
     } catch (error) {
       this.#options.log.error({ reason: error instanceof Error ? error.message : String(error) }, 'not everything could be taken back');

@@ -78,11 +78,10 @@ export function listen(socket: Socket, hear: (message: FromNext | FromServing) =
 }
 
 /**
- * Is the other end root, and on this node itself? A process in a pod is in the pod's network namespace, and is not taken for an
+ * Is the other end of this unix socket root, and on this node itself? A process in a pod is in the pod's network namespace, and is not taken for an
  * agent even when it runs as root and the socket was mounted into it.
  */
-export function isOfThisNode(socket: Socket): boolean {
-  const fd = descriptorOf(socket);
+export function isOfThisNode(fd: number): boolean {
   const credentials = peerCredentials(fd);
   const namespace = peerNamespace(fd, credentials);
   const own = namespaceAt('/proc/self/ns/net');

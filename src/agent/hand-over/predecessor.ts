@@ -9,7 +9,7 @@ import { receiveDescriptors } from '../../sys/descriptors.ts';
 import { closeFd } from '../../sys/socket.ts';
 import { connectUnix } from '../../sys/unix-socket.ts';
 import { Inheritance } from './inheritance.ts';
-import { HAND_OVER_PROTOCOL, isOfThisNode, listen, say } from './messages.ts';
+import { descriptorOf, HAND_OVER_PROTOCOL, isOfThisNode, listen, say } from './messages.ts';
 import type { FromServing } from './messages.ts';
 
 const BUSY_RETRY_MS = 500;
@@ -31,7 +31,7 @@ export class Predecessor {
   readonly #socket: Socket;
   readonly #channel: number;
   readonly #inbox: Inbox;
-  #isServing = true;
+  #hasHandedOver = false;
 
   private constructor(socket: Socket, channel: number, inbox: Inbox, { instance, certified }: Hello) {
     this.instance = instance;
@@ -39,7 +39,6 @@ export class Predecessor {
     this.#socket = socket;
     this.#channel = channel;
     this.#inbox = inbox;
-    void this.#untilGone();
   }
 
   /**
@@ -66,14 +65,9 @@ export class Predecessor {
     }
   }
 
-  async #untilGone(): Promise<void> {
-    await this.gone;
-    this.#isServing = false;
-  }
-
   /** It accepts connections, and relies on the capture being as it made it. */
   get isServing(): boolean {
-    return this.#isServing;
+    return !this.#hasHandedOver && !this.#inbox.isClosed;
   }
 
   /** Resolves when it has ended. */
@@ -102,7 +96,7 @@ export class Predecessor {
     const message = await this.#inbox.next();
     closeFd(this.#channel);
     if (message !== undefined && message.type !== 'handed-over') throw new Error(whyNot(message));
-    this.#isServing = false;
+    this.#hasHandedOver = true;
   }
 
   /** This agent ends, having served: nothing is to be taken back. */
@@ -132,7 +126,7 @@ async function connectedTo(path: string): Promise<Socket | undefined> {
     if (code === 'ENOENT' || code === 'ECONNREFUSED') return undefined;
     throw error;
   }
-  if (isOfThisNode(socket)) return socket;
+  if (isOfThisNode(descriptorOf(socket))) return socket;
   socket.destroy();
   throw new Error(`${path} belongs to a process that is not an agent of this node; find it (\`ss -xlp\`) and end it`);
 }
@@ -155,6 +149,11 @@ class Inbox {
   readonly #messages: FromServing[] = [];
   #waiting: ((message: FromServing | undefined) => void) | undefined;
   #isClosed = false;
+
+  /** The other end is gone; what it had said may still be waiting. */
+  get isClosed(): boolean {
+    return this.#isClosed;
+  }
 
   constructor(socket: Socket) {
     listen(socket, (message) => {

@@ -21,7 +21,7 @@ const NODE_NAME = /^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$/;
 
 /** Directory of everything of one node. Throws for a name that could lead elsewhere. */
 export function nodeDirectory(node: string): string {
-  if (!NODE_NAME.test(node)) throw new Error(`"${node}" is not a node name: lower-case letters, digits, "-" and "." are allowed`);
+  if (!isNodeName(node)) throw new Error(`"${node}" is not a node name: lower-case letters, digits, "-" and "." are allowed`);
   // bpffs takes no dots in names.
   return join(BPFFS, 'orlop', node.replaceAll('.', '_'));
 }
@@ -29,6 +29,11 @@ export function nodeDirectory(node: string): string {
 /** Complete sets of programs of one node. While a set is being loaded its directory has another name. */
 export function objectDirectories(node: string): string[] {
   return completeIn(nodeDirectory(node));
+}
+
+/** Can there be programs of a node of this name? */
+export function isNodeName(node: string): boolean {
+  return NODE_NAME.test(node);
 }
 
 /** Complete sets of programs of all nodes on this kernel. */

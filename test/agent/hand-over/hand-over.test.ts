@@ -36,7 +36,7 @@ function listeners(count: number): void {
   while (fds.length < count) fds.push(listenTcp({ address: '127.0.0.1', port: 0, backlog: 5 }));
 }
 
-async function serving(instance = 'old'): Promise<HandOver> {
+async function serving(instance = 'old', { isEnding = false } = {}): Promise<HandOver> {
   const handOver = await HandOver.open({
     path,
     instance,
@@ -51,6 +51,7 @@ async function serving(instance = 'old'): Promise<HandOver> {
     },
     takeBack: async (stage) => {
       events.push(`${instance} takes back what it ${stage}`);
+      return !isEnding;
     },
   });
   opened.push(handOver);
@@ -147,6 +148,19 @@ describe('a hand-over', () => {
     const second = await predecessor('second');
     await second.take();
     await second.taken();
+    expect(handOver.stage).toBe('let go');
+  });
+
+  it('is not offered again by one that ends itself when the next one dies', async () => {
+    listeners(1);
+    const handOver = await serving('old', { isEnding: true });
+    const next = await predecessor();
+    (await next.take()).close();
+    await next.taken();
+    next.giveUp();
+    await expect.poll(() => events.at(-1)).toBe('old takes back what it let go');
+    await handOver.settled();
+    expect(await Predecessor.find({ path, instance: 'newest', log })).toBeUndefined();
     expect(handOver.stage).toBe('let go');
   });
 
