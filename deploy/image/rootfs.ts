@@ -45,7 +45,7 @@ export function makeRootfs(directory: string, { checkout, compiled, packages }: 
 
 /** Node and Orlop, laid out as in a checkout. */
 function putOrlop(directory: string, checkout: string, compiled: string): void {
-  for (const name of ['bpf/capture.bpf.o', 'cni/orlop-cni', 'node_modules/node/bin/node']) {
+  for (const name of ['bpf/capture.bpf.o', 'cni/orlop-cni', 'keeper/orlop-keeper', 'node_modules/node/bin/node']) {
     if (!existsSync(join(checkout, name))) throw new Error(`${name} is missing; run make setup first`);
   }
   const home = directory + HOME;
@@ -55,6 +55,7 @@ function putOrlop(directory: string, checkout: string, compiled: string): void {
   copyRunTime(compiled, `${home}/dist`);
   for (const path of runTimePackages(checkout)) copyRunTime(join(checkout, path), join(home, path));
   for (const name of ['bpf/capture.bpf.o', 'cni/orlop-cni', 'package.json']) cpSync(join(checkout, name), join(home, name));
+  cpSync(join(checkout, 'keeper/orlop-keeper'), `${directory}/usr/bin/orlop-keeper`);
   // What bin/orlop does in a checkout, without a shell; its options of Node are in the image's environment.
   writeFileSync(`${directory}/usr/bin/orlop`, `#!/usr/bin/node\nimport '${HOME}/dist/cli/main.js';\n`, { mode: 0o755 });
 }

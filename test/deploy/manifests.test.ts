@@ -47,6 +47,8 @@ interface Rule {
 interface Container {
   readonly name: string;
   readonly image: string;
+  readonly restartPolicy?: string;
+  readonly command?: readonly string[];
   readonly args: readonly string[];
   readonly env: readonly { readonly name: string }[];
   readonly ports: readonly { readonly name: string; readonly containerPort: number }[];
@@ -56,6 +58,7 @@ interface Container {
 
 interface PodSpec {
   readonly serviceAccountName: string;
+  readonly initContainers?: readonly Container[];
   readonly containers: readonly Container[];
   readonly volumes: readonly { readonly name: string; readonly hostPath?: { readonly path: string } }[];
 }
@@ -141,7 +144,7 @@ describe('the objects', () => {
     // No limit of CPU: it would be one for the traffic of all pods of the node.
     expect(spec?.containers).toMatchObject([{ resources: { requests: { cpu: '100m', memory: '256Mi' }, limits: { memory: '2Gi' } } }]);
     expect(spec?.containers[0]).not.toHaveProperty('resources.limits.cpu');
-    expect(spec?.volumes.flatMap(({ hostPath }) => hostPath?.path ?? []).sort()).toEqual(['/etc/cni/net.d', '/opt/cni/bin', '/run/orlop', '/run/xtables.lock', '/sys/fs/bpf', '/sys/fs/cgroup', '/var/run/netns']);
+    expect(spec?.volumes.flatMap(({ hostPath }) => hostPath?.path ?? []).sort()).toEqual(['/etc/cni/net.d', '/opt/cni/bin', '/run/orlop', '/run/orlop/keepers', '/run/xtables.lock', '/sys/fs/bpf', '/sys/fs/cgroup', '/var/run/netns']);
   });
 
   it('have two control planes, each an ordinary user who cannot become another and sees nothing of the host', () => {
@@ -163,7 +166,7 @@ describe('the objects', () => {
       const pod = spec?.template?.spec;
       if (pod === undefined) continue;
       expect(find('ServiceAccount', pod.serviceAccountName)).toBeDefined();
-      const mounted = pod.containers.flatMap(({ volumeMounts }) => volumeMounts.map(({ name }) => name));
+      const mounted = containersOf(pod).flatMap(({ volumeMounts }) => volumeMounts.map(({ name }) => name));
       expect(mounted.sort()).toEqual(pod.volumes.map(({ name }) => name).sort());
     }
   });
@@ -178,14 +181,30 @@ describe('the objects', () => {
     for (const [, variable] of words.flatMap((word) => [...word.matchAll(/\$\((\w+)\)/g)])) expect(variables).toContain(variable);
   });
 
+  it('have a keeper beside each agent, for as long as that lives, at the socket that it looks for', () => {
+    const { initContainers: [keeper] = [], containers: [agent] } = find('DaemonSet', 'orlop-agent').spec?.template?.spec ?? { containers: [] };
+    expect(keeper).toMatchObject({ name: 'keeper', restartPolicy: 'Always', volumeMounts: [{ name: 'keepers', mountPath: '/run/orlop/keepers' }], resources: { limits: { memory: '32Mi' } }, securityContext: { allowPrivilegeEscalation: false } });
+    expect(keeper?.image).toBe(agent?.image);
+    const [program, path] = keeper?.command ?? [];
+    expect(program).toBe('/usr/bin/orlop-keeper');
+    expect(path).toMatch(/^\/run\/orlop\/keepers\/\$\(ORLOP_INSTANCE\)\.sock$/);
+    expect(agent?.args).toContain(`--keeper=${path}`);
+    for (const container of [keeper, agent]) expect(container?.env).toContainEqual({ name: 'ORLOP_INSTANCE', valueFrom: { fieldRef: { fieldPath: 'metadata.name' } } });
+  });
+
   it('drop every right that is not named, and write nowhere but where it is mounted', () => {
-    const containers = base.flatMap(({ spec }) => spec?.template?.spec.containers ?? []);
+    const containers = base.flatMap(({ spec }) => (spec?.template === undefined ? [] : containersOf(spec.template.spec)));
     expect(containers.map(({ securityContext: { capabilities, readOnlyRootFilesystem, privileged = false } }) => ({ capabilities, readOnlyRootFilesystem, privileged }))).toEqual([
+      { capabilities: { drop: ['ALL'] }, readOnlyRootFilesystem: true, privileged: false },
       { capabilities: { drop: ['ALL'], add: ['SYS_ADMIN', 'NET_ADMIN', 'NET_RAW', 'NET_BIND_SERVICE', 'SYS_PTRACE', 'BPF', 'PERFMON'] }, readOnlyRootFilesystem: true, privileged: false },
       { capabilities: { drop: ['ALL'] }, readOnlyRootFilesystem: true, privileged: false },
     ]);
   });
 });
+
+function containersOf({ initContainers = [], containers }: PodSpec): readonly Container[] {
+  return [...initContainers, ...containers];
+}
 
 describe('the rights', () => {
   const log = createLogger('test', 'silent');

@@ -10,7 +10,9 @@ import { BUSYBOX_IMAGE } from './cluster/images.ts';
 import type { KubeNode } from './cluster/node.ts';
 import { agentOf, deployOrlop, loadOrlop, SYSTEM_NAMESPACE } from './orlop.ts';
 import { PATIENT_SERVER } from './traffic/patient-server.ts';
-import { programPod, tell, Traffic } from './traffic/traffic.ts';
+import type { Failure } from './traffic/request-loop.ts';
+import { programPod, REQUESTS_AT_A_TIME, tell, Traffic } from './traffic/traffic.ts';
+import type { Passed } from './traffic/traffic.ts';
 
 const NAMESPACE = 'traffic';
 const API_SERVER_AWAY_MS = 60_000;
@@ -18,6 +20,8 @@ const NODES_NOTICED_MS = 10_000;
 const server = (index: number, nodeName: string): object =>
   programPod(`server-${index}`, NAMESPACE, { argv: [PATIENT_SERVER, '8080'], nodeName, labels: { app: 'server' }, port: 8080 });
 const service = (name: string): object => ({ apiVersion: 'v1', kind: 'Service', metadata: { name, namespace: NAMESPACE }, spec: { selector: { app: 'server' }, ports: [{ name: 'http', port: 80, targetPort: 8080 }] } });
+
+const isRefused = ({ reason }: Failure): boolean => reason.startsWith('ECONNREFUSED');
 
 describe('a mesh that is disturbed', { timeout: 300_000 }, () => {
   let cluster: Cluster;
@@ -44,14 +48,14 @@ describe('a mesh that is disturbed', { timeout: 300_000 }, () => {
   const eventsOf = async (pod: string): Promise<string> => cluster.kubectl(['get', 'events', '-n', NAMESPACE, '--field-selector', `involvedObject.name=${pod}`, '-o', 'jsonpath={range .items[*]}{.reason}: {.message}{"\\n"}{end}']);
 
   /** Requests while `happening`, told in the log; then all is answered again. */
-  async function disturb(what: string, happening: () => Promise<unknown>): Promise<number> {
+  async function disturb(what: string, happening: () => Promise<unknown>): Promise<Passed> {
     const passed = await traffic.during(async () => {
       await happening();
       await traffic.untilFlowing();
     });
     process.stdout.write(`${tell(what, passed)}\n`);
     expect(passed.requests).toBeGreaterThan(0);
-    return passed.failed;
+    return passed;
   }
 
   it('pods of all nodes are told that they are in', async () => {
@@ -61,18 +65,20 @@ describe('a mesh that is disturbed', { timeout: 300_000 }, () => {
     }
   });
 
-  it('an agent that is killed comes back by itself, and serves the pods that it had', async () => {
+  it('an agent that is killed comes back by itself, and serves the pods that it had; what was under way is lost, and who comes meanwhile waits', async () => {
     const [{ name }] = cluster.nodes as readonly [KubeNode];
-    await disturb('agent killed with -9', async () => {
+    const { failed, failures } = await disturb('agent killed with -9', async () => {
       const before = agentOf(name);
       expect(before.length).toBeGreaterThan(0);
       for (const pid of before) process.kill(pid, 'SIGKILL');
       await cluster.until('another agent runs', async () => agentOf(name).some((pid) => !before.includes(pid)));
     });
+    expect(failures.filter(isRefused)).toEqual([]);
+    expect(failed).toBeLessThanOrEqual(cluster.nodes.length * REQUESTS_AT_A_TIME);
   });
 
   it('nothing fails while the API server is away, and what changes afterwards is followed', async () => {
-    const failed = await disturb(`API server away for ${API_SERVER_AWAY_MS / 1000} s`, async () => {
+    const { failed } = await disturb(`API server away for ${API_SERVER_AWAY_MS / 1000} s`, async () => {
       await cluster.disturb('apiserver', 'kill');
       await sleep(API_SERVER_AWAY_MS);
       await cluster.disturb('apiserver', 'start');
@@ -88,7 +94,7 @@ describe('a mesh that is disturbed', { timeout: 300_000 }, () => {
   it('an agent that is killed while the API server is away serves by what it had saved, and who asks its pods is answered', async () => {
     const [{ name }] = cluster.nodes as readonly [KubeNode];
     await cluster.until('the objects are saved', async () => agentOf(name).some((pid) => existsSync(`/proc/${pid}/root/run/orlop/objects.gz`)), 70_000);
-    await disturb('API server away, and an agent killed with -9 meanwhile', async () => {
+    const { failed, failures } = await disturb('API server away, and an agent killed with -9 meanwhile', async () => {
       await cluster.disturb('apiserver', 'kill');
       const before = agentOf(name);
       for (const pid of before) process.kill(pid, 'SIGKILL');
@@ -99,10 +105,13 @@ describe('a mesh that is disturbed', { timeout: 300_000 }, () => {
       // A node that has not reported for long may be taken for lost at first, with the endpoints on it.
       await sleep(NODES_NOTICED_MS);
     });
+    expect(failures.filter(isRefused)).toEqual([]);
+    // The kubelet waits 10 s now, which is longer than the clients do: what was under way, and each of them once more.
+    expect(failed).toBeLessThanOrEqual(2 * cluster.nodes.length * REQUESTS_AT_A_TIME);
   });
 
   it('nothing fails while the control plane is replaced', async () => {
-    const failed = await disturb('control plane deleted', async () => {
+    const { failed } = await disturb('control plane deleted', async () => {
       await cluster.kubectl(['delete', 'pods', '-n', SYSTEM_NAMESPACE, '-l', 'app.kubernetes.io/name=orlop-control', '--now']);
       await cluster.kubectl(['rollout', 'status', '-n', SYSTEM_NAMESPACE, 'deployment/orlop-control', '--timeout=120s']);
     });
@@ -110,7 +119,7 @@ describe('a mesh that is disturbed', { timeout: 300_000 }, () => {
   });
 
   it('Services that are made while kube-proxy is dead are reached by pods of the mesh', async () => {
-    const failed = await disturb('kube-proxy dead', async () => {
+    const { failed } = await disturb('kube-proxy dead', async () => {
       for (const { name } of cluster.nodes) await cluster.disturb(`kube-proxy/${name}`, 'kill');
       await cluster.apply([service('new')]);
       const address = (await cluster.kubectl(['get', 'service', 'new', '-n', NAMESPACE, '-o', 'jsonpath={.spec.clusterIP}'])).trim();
@@ -133,7 +142,7 @@ describe('a mesh that is disturbed', { timeout: 300_000 }, () => {
     const original = JSON.parse(await onNode(`cat ${file}`)) as { plugins: { type: string }[] };
     const without = { ...original, plugins: original.plugins.filter(({ type }) => !type.startsWith('orlop')) };
     expect(without.plugins.length).toBe(original.plugins.length - 1);
-    const failed = await disturb('CNI configuration overwritten', async () => {
+    const { failed } = await disturb('CNI configuration overwritten', async () => {
       await onNode(`cat > ${file}.new <<'END'\n${JSON.stringify(without)}\nEND\nmv ${file}.new ${file}`);
       await cluster.apply([programPod('meanwhile', NAMESPACE, { argv: [PATIENT_SERVER, '8080'], nodeName: node.name, port: 8080 })]);
       await cluster.until('mended', async () => (await onNode(find)) === file);
@@ -149,7 +158,7 @@ describe('a mesh that is disturbed', { timeout: 300_000 }, () => {
     const address = (await cluster.kubectl(['get', 'pod', 'server-3', '-n', NAMESPACE, '-o', 'jsonpath={.status.podIP}'])).trim();
     // From the other node, so through a tunnel; the server ends 4 s after it is asked to.
     const ask = async (path: string): Promise<string> => (await cluster.exec('client-2', ['/usr/bin/node', '--eval', `fetch('http://${address}:8080${path}').then((r) => r.text()).then((t) => process.stdout.write(t))`], { namespace: NAMESPACE })).stdout.trim();
-    const failed = await disturb('a pod ends', async () => {
+    const { failed } = await disturb('a pod ends', async () => {
       const slow = ask('/?delay=5000');
       await cluster.until('it is asked', async () => (await ask('/under-way')) === '1');
       await cluster.kubectl(['delete', 'pod', 'server-3', '-n', NAMESPACE, '--wait=false']);
@@ -191,7 +200,7 @@ describe('a mesh that is disturbed', { timeout: 300_000 }, () => {
   });
 
   it('nothing fails when pods leave and join again while they run, and what they were told is taken back', async () => {
-    const failed = await disturb('all pods leave the mesh and join it again', async () => {
+    const { failed } = await disturb('all pods leave the mesh and join it again', async () => {
       await cluster.kubectl(['annotate', 'namespace', NAMESPACE, 'orlop.io/mesh-']);
       await traffic.untilFlowing();
       await cluster.kubectl(['annotate', 'namespace', NAMESPACE, 'orlop.io/mesh=enabled']);

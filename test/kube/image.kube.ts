@@ -24,7 +24,7 @@ spec:
 
 /** What the image is built from, as it is now: somebody may be writing in the checkout. */
 function copyCheckout(directory: string): void {
-  for (const name of ['src', 'bpf/capture.bpf.o', 'cni/orlop-cni', 'package.json', 'package-lock.json', 'tsconfig.json', 'tsconfig.build.json']) {
+  for (const name of ['src', 'bpf/capture.bpf.o', 'cni/orlop-cni', 'keeper/orlop-keeper', 'package.json', 'package-lock.json', 'tsconfig.json', 'tsconfig.build.json']) {
     cpSync(join(CHECKOUT, name), join(directory, name), { recursive: true });
   }
   symlinkSync(join(CHECKOUT, 'node_modules'), join(directory, 'node_modules'));

@@ -10,6 +10,10 @@ import { echoService, labOf, shell } from './topology.ts';
 
 /** New connections for some three enrolments. */
 const REENROLMENT_REQUESTS = 10_000;
+/** Some seconds of them. */
+const KILLED_REQUESTS = 3_000;
+/** Of the load tool. */
+const CLIENTS = 4;
 const LAB = joinPath(import.meta.dirname, '../../lab');
 
 interface Counts {
@@ -40,7 +44,7 @@ for (const redirect of ['ebpf', 'iptables'] as const) {
     });
 
     async function load(url: string, requests: number, ...more: readonly string[]): Promise<Counts> {
-      const { stdout, stderr, code } = await lab.exec('client', ['node', 'lab/apps/load.ts', url, '-n', String(requests), '-c', '4', '--json', ...more]);
+      const { stdout, stderr, code } = await lab.exec('client', ['node', 'lab/apps/load.ts', url, '-n', String(requests), '-c', String(CLIENTS), '--json', ...more]);
       expect(code, stderr).toBe(0);
       return JSON.parse(stdout) as Counts;
     }
@@ -138,6 +142,21 @@ for (const redirect of ['ebpf', 'iptables'] as const) {
       await agentsUpToDate(lab);
       expect((await load('http://far:8080/', 20)).statuses).toEqual({ 200: 20 });
       expect((await load('http://near:8080/', 20)).statuses).toEqual({ 200: 20 });
+    });
+
+    it('makes those wait who come while a killed agent is away, and refuses none of them', async () => {
+      for (const node of [`${redirect}1`, `${redirect}2`]) {
+        let isOver = false;
+        const loading = load('http://far:8080/', KILLED_REQUESTS, '--no-keepalive').finally(() => (isOver = true));
+        await sleep(1_000);
+        expect(isOver).toBe(false);
+        await lab.agent(node).act('kill');
+        const { statuses, errors } = await loading;
+        const answered = statuses[200] ?? 0;
+        // What was under way ended with the agent: as many as there are clients at most.
+        expect({ statuses, errors, answered: answered >= KILLED_REQUESTS - CLIENTS }).toMatchObject({ answered: true });
+        await lab.until(({ nodes }) => nodes.every(({ agent }) => agent.ready), { what: 'agents ready again' });
+      }
     });
 
     it('does not wait for idle connections when the agent is asked to end', async () => {
