@@ -11,6 +11,8 @@ import { agentOf, loadOrlop } from './orlop.ts';
 const DEPLOY = join(import.meta.dirname, '../../deploy');
 const SYSTEM = 'orlop-system';
 const NAMESPACE = 'shop';
+/** Kubernetes looks again after half of the grace period of pods that did not end at once: that of agents is 630 s. */
+const NAMESPACE_GONE_MS = 400_000;
 
 /** On each node a server that says whom it takes its caller to be, and a client. */
 const APPLICATION = `
@@ -50,7 +52,7 @@ metadata: {name: web, namespace: ${NAMESPACE}}
 spec: {selector: {app: web}, ports: [{name: http, port: 80, targetPort: 8080}]}
 `;
 
-describe('deploy/ on two nodes', { timeout: 120_000 }, () => {
+describe('deploy/ on two nodes', { timeout: 600_000 }, () => {
   let cluster: Cluster;
 
   beforeAll(async () => {
@@ -142,7 +144,9 @@ describe('deploy/ on two nodes', { timeout: 120_000 }, () => {
   });
 
   it('leaves nothing in pods and cluster when it is deleted', async () => {
-    await cluster.kubectl(['delete', '-k', DEPLOY, '--timeout=60s']);
+    await cluster.kubectl(['delete', '-k', DEPLOY, '--wait=false']);
+    await cluster.until('agents and control plane are gone', async () => (await cluster.kubectl(['get', 'pods', '-n', SYSTEM, '-o', 'name'])) === '');
+    await cluster.until('the namespace is gone', async () => (await cluster.tryKubectl(['get', 'namespace', SYSTEM])).code !== 0, NAMESPACE_GONE_MS);
     expect(await fetchPage()).toMatch(/^web-/);
     expect((await cluster.exec('deploy/client', ['cat', '/proc/sys/net/ipv4/tcp_fwmark_accept', '/proc/sys/net/ipv4/fwmark_reflect'], { namespace: NAMESPACE })).stdout).toBe('0\n0\n');
     const left = await cluster.kubectl(['get', 'namespaces,clusterroles,clusterrolebindings', '-o', 'name']);
