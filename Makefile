@@ -11,7 +11,7 @@ help: ## show this list
 setup: ## install what Orlop needs (Debian packages, npm packages, BPF objects, CNI plugin, keeper)
 	@scripts/setup.sh
 
-.setup-done: package.json package-lock.json scripts/setup.sh $(wildcard bpf/*.c bpf/*.h cni/*.c cni/*.h keeper/*.c keeper/*.h)
+.setup-done: package.json package-lock.json scripts/setup.sh native.mk $(wildcard bpf/*.c bpf/*.h cni/*.c cni/*.h keeper/*.c keeper/*.h)
 	@scripts/setup.sh
 	@touch $@
 
