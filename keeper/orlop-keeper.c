@@ -191,9 +191,12 @@ static bool hear(int agent)
     if (known != NULL) forget(known);
     return true;
   }
-  if (packet.bytes[0] == SETTLE || packet.bytes[0] == CLEAR) {
-    if (packet.bytes[0] == SETTLE) settle();
-    else forget_all();
+  if (packet.bytes[0] == SETTLE) {
+    settle();
+    return true;
+  }
+  if (packet.bytes[0] == CLEAR) {
+    forget_all();
     return true;
   }
   tell(WARN, "a message of a kind that is not known; the agent is asked to begin anew");

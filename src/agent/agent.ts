@@ -332,7 +332,6 @@ export class Agent {
     inheritance.close();
     // One that lives has let go of what it had kept.
     if (gone.signal.aborted) void this.#settle(left);
-    else this.#keepers.own?.settle();
     this.#sweep(this.#enrolment.pending.size);
     this.#log.info({ instance: predecessor.instance, sockets, pods: inheritance.pods.length }, 'taken over');
   }
@@ -342,12 +341,17 @@ export class Agent {
     const sockets = kept.size;
     if (sockets > 0) {
       await this.#firstSnapshot();
-      const claim: Inherited = (place) => kept.claim(place);
-      this.#enrolment.resume(claim, anyOriginalDst(this.#options.node));
-      this.#gateways.resume(claim);
+      this.#resume(kept);
       this.#log.info({ sockets, pods: this.#enrolment.enrolled }, 'listening sockets of an agent before were kept; they are taken up, with those who wait in them');
     }
     void this.#settle(kept);
+  }
+
+  /** Follow the configuration, with sockets that were kept. */
+  #resume(kept: PlacedSockets): void {
+    const claim: Inherited = (place) => kept.claim(place);
+    this.#enrolment.resume(claim, anyOriginalDst(this.#options.node));
+    this.#gateways.resume(claim);
   }
 
   /** When all pods are enrolled that can be, what nobody has claimed is closed. */
@@ -416,10 +420,8 @@ export class Agent {
       kept.close();
       return false;
     }
-    const claim: Inherited = (place) => kept.claim(place);
     if (stage === 'let go') this.#workers.takeBack();
-    this.#enrolment.resume(claim, anyOriginalDst(this.#options.node));
-    this.#gateways.resume(claim);
+    this.#resume(kept);
     this.#reconciler.resume();
     void this.#settle(kept);
     if (stage === 'let go') await this.#answer();

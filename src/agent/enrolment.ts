@@ -8,7 +8,7 @@ import { formatSpiffeId } from '../core/spiffe.ts';
 import type { Snapshot, Workload } from '../mesh/snapshot.ts';
 import { parseExclusions } from '../redirect/exclusions.ts';
 import type { Exclusions } from '../redirect/exclusions.ts';
-import { closeListeners, openListeners } from '../redirect/listeners.ts';
+import { closeListeners, descriptorsOf, openListeners } from '../redirect/listeners.ts';
 import type { Inherited } from '../redirect/listeners.ts';
 import type { OriginalDst, PodListeners, Redirector } from '../redirect/redirector.ts';
 import { Netns } from '../sys/netns.ts';
@@ -160,7 +160,7 @@ export class Enrolment {
   hold(): { pods: readonly string[]; fds: readonly number[]; originalDsts: readonly OriginalDst[] } {
     this.#mode = 'held';
     const members = [...this.#members.values()];
-    const fds = members.flatMap(({ listeners: { outbound, inbound, hbone } }) => [...outbound, ...inbound, ...hbone]);
+    const fds = members.flatMap(({ listeners }) => descriptorsOf(listeners));
     const originalDsts = new Map(members.flatMap((member) => member.originalDsts).map((descriptor) => [JSON.stringify(descriptor), descriptor]));
     return { pods: [...this.#members.keys()], fds, originalDsts: [...originalDsts.values()] };
   }
@@ -346,7 +346,7 @@ export class Enrolment {
       this.#unserved.add(id);
       this.#workers.enrol({ id, identity, baggage: baggageOf(workload), netnsPath, addresses: workload.addresses }, { ...listeners, originalDsts });
       this.#members.set(id, { workload, key: keyOf(workload, identity), listeners, originalDsts });
-      this.#keeper?.keep(id, [...listeners.outbound, ...listeners.inbound, ...listeners.hbone]);
+      this.#keeper?.keep(id, descriptorsOf(listeners));
       this.#failures.delete(id);
       this.#log.info({ pod: id, redirect: originalDst.kind === 'bpf' ? 'ebpf' : 'iptables', identity, addresses: workload.addresses }, 'pod enrolled');
       if (earlier !== undefined) this.#tellRepair(id, earlier);

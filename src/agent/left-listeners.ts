@@ -2,6 +2,7 @@
  * Listening sockets of pods that have just left: for a while their worker accepts on them still. A pod that joins again meanwhile takes them over. With
  * new ones beside them the kernel would spread its connections over both, and reset those that wait to be accepted when the old ones are closed.
  */
+import { descriptorsOf } from '../redirect/listeners.ts';
 import type { PodListeners } from '../redirect/redirector.ts';
 import { PlacedSockets } from './placed-sockets.ts';
 import type { SocketPlace } from './placed-sockets.ts';
@@ -13,8 +14,8 @@ export class LeftListeners {
   readonly #left = new Map<PlacedSockets, NodeJS.Timeout>();
 
   /** Takes them over. */
-  add({ outbound, inbound, hbone }: PodListeners): void {
-    const sockets = new PlacedSockets([...outbound, ...inbound, ...hbone]);
+  add(listeners: PodListeners): void {
+    const sockets = new PlacedSockets(descriptorsOf(listeners));
     this.#left.set(sockets, setTimeout(() => this.#close(sockets), KEPT_MS).unref());
   }
 

@@ -41,8 +41,13 @@ export function openListeners(netns: Netns, exclusions: Exclusions, inherited: I
   });
 }
 
+/** All of them. */
+export function descriptorsOf({ outbound, inbound, hbone }: PodListeners): number[] {
+  return [...outbound, ...inbound, ...hbone];
+}
+
 export function closeListeners(listeners: PodListeners): void {
-  for (const fd of [...listeners.outbound, ...listeners.inbound, ...listeners.hbone]) closeFd(fd);
+  for (const fd of descriptorsOf(listeners)) closeFd(fd);
 }
 
 /** IPv6 may be off in the kernel or on this pod's loopback; such a pod has no IPv6 traffic to capture. */

@@ -1,11 +1,10 @@
 /** Where a captured connection was going, asked by the worker that accepted it. */
-import { join } from 'node:path';
 import { mapLookup, objGet } from '../sys/bpf.ts';
 import { decodeEndpoint, LAYOUTS } from '../sys/layout.ts';
 import { closeFd, localAddress, originalDst } from '../sys/socket.ts';
 import type { Address, Family } from '../sys/sockaddr.ts';
 import { INBOUND_PORT, OUTBOUND_PORT } from '../core/ports.ts';
-import { isNodeName, objectDirectories } from './ebpf/pins.ts';
+import { isNodeName, mapPin, objectDirectories } from './ebpf/pins.ts';
 import type { OriginalDst } from './redirector.ts';
 
 /**
@@ -28,7 +27,7 @@ export function openOriginalDst(descriptor: OriginalDst): OriginalDstLookup {
 /** All ways in which agents of this node may have captured what waits to be accepted, whatever their version and backend. */
 export function anyOriginalDst(node: string): OriginalDst[] {
   const pinned = isNodeName(node) ? objectDirectories(node) : [];
-  return [{ kind: 'conntrack' }, ...pinned.map((directory): OriginalDst => ({ kind: 'bpf', mapPath: join(directory, 'maps', 'accepted') }))];
+  return [{ kind: 'conntrack' }, ...pinned.map((directory): OriginalDst => ({ kind: 'bpf', mapPath: mapPin(directory, 'accepted') }))];
 }
 
 /** netfilter keeps the destination it replaced, both ways; of a connection it did not redirect it gives the one it had. */

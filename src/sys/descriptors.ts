@@ -52,8 +52,8 @@ export function sendDescriptors(socket: number, fds: readonly number[]): void {
  * Take the descriptors of one message that has arrived (close-on-exec). Throws when there is none, or when this process may
  * not open as many; then it keeps none of them.
  */
-export function receiveDescriptors(socket: number): number[] {
-  return [...receive(socket, 1).fds];
+export function receiveDescriptors(socket: number): readonly number[] {
+  return receive(socket, 1).fds;
 }
 
 /**

@@ -50,6 +50,17 @@ export function peerNamespace(fd: number, { pid }: PeerCredentials): NamespaceId
   }
 }
 
+/**
+ * Is the other end of this unix socket root, and on this node itself? A process in a pod is in the pod's network namespace, and is not taken for an
+ * agent even when it runs as root and the socket was mounted into it.
+ */
+export function isOfThisNode(fd: number): boolean {
+  const credentials = peerCredentials(fd);
+  const namespace = peerNamespace(fd, credentials);
+  const own = namespaceAt('/proc/self/ns/net');
+  return credentials.uid === 0 && namespace !== undefined && namespace.inode === own?.inode && namespace.device === own.device;
+}
+
 /** The namespace of `pid`, if `life` says the same before and after it was looked up. */
 export function namespaceWhile(pid: number, life: () => string | undefined): NamespaceId | undefined {
   const before = life();

@@ -1,7 +1,7 @@
 /** Which ports a node opens for gateways, and what the workers are told: on real sockets of this machine, at ports that nobody has. */
 import { once } from 'node:events';
 import { mkdtempSync, rmSync } from 'node:fs';
-import { connect, createServer } from 'node:net';
+import { createServer } from 'node:net';
 import type { AddressInfo, Server } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -14,6 +14,7 @@ import type { Snapshot } from '../../src/mesh/snapshot.ts';
 import { closeFd, dup, localAddress } from '../../src/sys/socket.ts';
 import { RecordedLog } from '../certs/recorded-log.ts';
 import { KeeperProcess } from '../keeper/keeper-process.ts';
+import { answers } from './answers.ts';
 
 const CLASS = { apiVersion: 'gateway.networking.k8s.io/v1', kind: 'GatewayClass', metadata: { name: 'orlop' }, spec: { controllerName: 'orlop.io/gateway-controller' } };
 const NODE = { apiVersion: 'v1', kind: 'Node', metadata: { name: 'n1', labels: { edge: 'yes' } } };
@@ -93,14 +94,6 @@ async function freePorts(count: number): Promise<number[]> {
     await once(server, 'close');
   }));
   return ports;
-}
-
-/** Does anybody listen there? */
-async function answers(port: number): Promise<boolean> {
-  const socket = connect(port, '127.0.0.1');
-  const found = await once(socket, 'connect').then(() => true, () => false);
-  socket.destroy();
-  return found;
 }
 
 const portsOf = (workload: string): number[] => [...new Set(served.get(workload)?.sockets.map(({ port }) => port))].sort((a, b) => a - b);

@@ -9,8 +9,9 @@ import { HAND_OVER_DEADLINE_MS } from '../../core/limits.ts';
 import type { Logger } from '../../core/log.ts';
 import type { OriginalDst } from '../../redirect/redirector.ts';
 import { DESCRIPTORS_PER_MESSAGE_MAX, sendDescriptors } from '../../sys/descriptors.ts';
+import { isOfThisNode } from '../../sys/peer.ts';
 import { listenAt } from '../../sys/unix-socket.ts';
-import { descriptorOf, HAND_OVER_PROTOCOL, isOfThisNode, listen, say } from './messages.ts';
+import { descriptorOf, HAND_OVER_PROTOCOL, listen, say } from './messages.ts';
 import type { FromNext } from './messages.ts';
 
 /** What is passed on. */

@@ -17,7 +17,6 @@
 import type { Socket } from 'node:net';
 import { HAND_OVER_LINE_BYTES_MAX } from '../../core/limits.ts';
 import type { OriginalDst } from '../../redirect/redirector.ts';
-import { peerCredentials, peerNamespace, namespaceAt } from '../../sys/peer.ts';
 
 /** Changed only when an agent that does not know of the change could not hand over. Then the next one says so instead of starting. */
 export const HAND_OVER_PROTOCOL = 1;
@@ -75,17 +74,6 @@ export function listen(socket: Socket, hear: (message: FromNext | FromServing) =
     }
     if (text.length > HAND_OVER_LINE_BYTES_MAX) socket.destroy();
   });
-}
-
-/**
- * Is the other end of this unix socket root, and on this node itself? A process in a pod is in the pod's network namespace, and is not taken for an
- * agent even when it runs as root and the socket was mounted into it.
- */
-export function isOfThisNode(fd: number): boolean {
-  const credentials = peerCredentials(fd);
-  const namespace = peerNamespace(fd, credentials);
-  const own = namespaceAt('/proc/self/ns/net');
-  return credentials.uid === 0 && namespace !== undefined && namespace.inode === own?.inode && namespace.device === own.device;
 }
 
 /** Node keeps the descriptor of a connection in its handle. */

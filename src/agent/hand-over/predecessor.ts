@@ -6,10 +6,11 @@ import type { Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from '../../core/log.ts';
 import { receiveDescriptors } from '../../sys/descriptors.ts';
+import { isOfThisNode } from '../../sys/peer.ts';
 import { closeFd } from '../../sys/socket.ts';
 import { connectUnix } from '../../sys/unix-socket.ts';
 import { Inheritance } from './inheritance.ts';
-import { descriptorOf, HAND_OVER_PROTOCOL, isOfThisNode, listen, say } from './messages.ts';
+import { descriptorOf, HAND_OVER_PROTOCOL, listen, say } from './messages.ts';
 import type { FromServing } from './messages.ts';
 
 const BUSY_RETRY_MS = 500;

@@ -2,10 +2,10 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { receivePacket, sendPacket } from '../../sys/descriptors.ts';
 import type { Packet } from '../../sys/descriptors.ts';
+import { isOfThisNode } from '../../sys/peer.ts';
 import { closeFd } from '../../sys/socket.ts';
 import { SysError } from '../../sys/sys-error.ts';
 import { connectUnix } from '../../sys/unix-socket.ts';
-import { isOfThisNode } from '../hand-over/messages.ts';
 
 /** Between two answers: it has them within microseconds, or hangs. */
 const TAKE_MS = 2_000;

@@ -25,7 +25,6 @@ export class SocketKeeper {
   #isSettled = false;
   #owesSettling = false;
   #isTaking = false;
-  #isClosed = false;
   readonly #tending: NodeJS.Timeout;
   #busy: NodeJS.Timeout | undefined;
   #missing: string | undefined;
@@ -77,7 +76,6 @@ export class SocketKeeper {
   close({ keep }: { readonly keep: boolean }): void {
     clearInterval(this.#tending);
     clearTimeout(this.#busy);
-    this.#isClosed = true;
     try {
       if (!keep) this.#connection?.clear();
     } catch {
@@ -131,20 +129,23 @@ export class SocketKeeper {
     clearTimeout(this.#busy);
     const connection = this.#connection;
     this.#warn();
-    if (connection === undefined || this.#isClosed) return;
+    if (connection === undefined) return;
     try {
-      for (const name of this.#due) {
-        const fds = this.#wanted.get(name);
-        if (!(fds === undefined ? connection.forget(name) : connection.keep(name, fds))) {
-          this.#busy = setTimeout(() => this.#tell(), BUSY_MS).unref();
-          return;
-        }
-        this.#due.delete(name);
-      }
-      if (this.#owesSettling && !connection.settle()) this.#busy = setTimeout(() => this.#tell(), BUSY_MS).unref();
-      else this.#owesSettling = false;
+      if (!this.#hasToldAll(connection)) this.#busy = setTimeout(() => this.#tell(), BUSY_MS).unref();
     } catch (error) {
       this.#lose(error instanceof Error ? error.message : String(error));
     }
+  }
+
+  /** False: the keeper has not taken all of it yet. */
+  #hasToldAll(connection: KeeperConnection): boolean {
+    for (const name of this.#due) {
+      const fds = this.#wanted.get(name);
+      if (!(fds === undefined ? connection.forget(name) : connection.keep(name, fds))) return false;
+      this.#due.delete(name);
+    }
+    if (this.#owesSettling && !connection.settle()) return false;
+    this.#owesSettling = false;
+    return true;
   }
 }

@@ -46,6 +46,11 @@ export function objectDirectory(node: string, objectPath: string): string {
   return join(nodeDirectory(node), createHash('sha256').update(readFileSync(objectPath)).digest('hex').slice(0, 12));
 }
 
+/** Of a map, in the directory of a set of programs. */
+export function mapPin(directory: string, name: string): string {
+  return join(directory, 'maps', name);
+}
+
 /** Mount the BPF file system where it is not: containers and minimal systems come without. */
 export function ensureBpffs(): void {
   if (!mounts().some(({ type, path }) => type === 'bpf' && path === BPFFS)) run('mount', ['-t', 'bpf', 'bpf', BPFFS]);

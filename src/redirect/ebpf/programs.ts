@@ -5,7 +5,7 @@ import { ATTACH, linkCreate, linkDetach, linkInfo, mapLookup, objGet, objPin } f
 import { COUNTERS } from '../../sys/layout.ts';
 import { closeFd } from '../../sys/socket.ts';
 import { run } from '../command.ts';
-import { cgroupRoot, ensureBpffs, entries, nodeDirectory, objectDirectories, objectDirectory } from './pins.ts';
+import { cgroupRoot, ensureBpffs, entries, mapPin, nodeDirectory, objectDirectories, objectDirectory } from './pins.ts';
 
 export const MAPS = ['pods', 'pod_addresses', 'listeners', 'cidrs', 'meant', 'accepted', 'handshakes', 'counters'] as const;
 export type MapName = (typeof MAPS)[number];
@@ -37,7 +37,7 @@ export class Programs {
   /** Programs pinned in `directory` by this agent or an earlier one. Nothing is attached yet. */
   constructor(directory: string) {
     this.directory = directory;
-    this.#maps = new Map(MAPS.map((name) => [name, openPin(join(directory, 'maps', name))]));
+    this.#maps = new Map(MAPS.map((name) => [name, openPin(mapPin(directory, name))]));
     this.#programs = new Map([...CGROUP_PROGRAM_NAMES, 'inbound'].map((name) => [name, openPin(join(directory, 'programs', name))]));
   }
 
@@ -58,7 +58,7 @@ export class Programs {
   }
 
   mapPath(name: MapName): string {
-    return join(this.directory, 'maps', name);
+    return mapPin(this.directory, name);
   }
 
   /** The sk_lookup program, to be linked to each pod's namespace. */

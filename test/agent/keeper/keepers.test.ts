@@ -1,8 +1,6 @@
 /** What an agent that serves alone takes up from the keepers of its node, and has closed. */
 import { spawn } from 'node:child_process';
-import { once } from 'node:events';
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
-import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
@@ -12,6 +10,7 @@ import type { SocketPlace } from '../../../src/agent/placed-sockets.ts';
 import { closeFd, listenTcp, localAddress, netnsCookie } from '../../../src/sys/socket.ts';
 import { RecordedLog } from '../../certs/recorded-log.ts';
 import { KeeperProcess } from '../../keeper/keeper-process.ts';
+import { answers } from '../answers.ts';
 
 let directory: string;
 let log: RecordedLog;
@@ -52,13 +51,6 @@ function leftWith(path: string, name: string): SocketPlace {
   return place;
 }
 
-async function answers({ port }: SocketPlace): Promise<boolean> {
-  const socket = connect(port, '127.0.0.1');
-  const found = await once(socket, 'connect').then(() => true, () => false);
-  socket.destroy();
-  return found;
-}
-
 test('takes up what was kept beside it and beside agents before it, and has the rest closed', async () => {
   const [own, before] = [await keeper('agent-2'), await keeper('agent-1')];
   const places = [leftWith(own, 'shop/a'), leftWith(before, 'shop/b'), leftWith(before, 'shop/gone')] as const;
@@ -69,11 +61,11 @@ test('takes up what was kept beside it and beside agents before it, and has the 
   for (const [i, fd] of claimed.entries()) keepers.own?.keep(`shop/${i}`, [fd]);
   kept.close();
   await keepers.settle();
-  await vi.waitFor(async () => expect(await answers(places[2])).toBe(false));
+  await vi.waitFor(async () => expect(await answers(places[2].port)).toBe(false));
   for (const fd of claimed) closeFd(fd);
   // Of these the keeper beside it has copies now, and no other.
   await processes[1]?.end();
-  for (const place of places.slice(0, 2)) expect(await answers(place)).toBe(true);
+  for (const place of places.slice(0, 2)) expect(await answers(place.port)).toBe(true);
   expect(log.lines).toEqual([]);
 });
 
@@ -98,7 +90,7 @@ test('whatever else is in the directory is left alone', async () => {
   keepers.own?.keep('shop/a', [fd]);
   await keepers.settle();
   closeFd(fd);
-  expect(await answers(place)).toBe(true);
+  expect(await answers(place.port)).toBe(true);
   expect(readdirSync(directory).toSorted()).toEqual(['agent-1.sock', 'agent-2.sock', 'directory.sock', 'file.sock', 'link.sock']);
   expect(log.lines).toEqual([]);
 });
@@ -127,5 +119,5 @@ test('an agent without a keeper takes nothing', async () => {
   const keepers = agent(undefined);
   expect((await keepers.take()).size).toBe(0);
   await keepers.settle();
-  expect(await answers(place)).toBe(true);
+  expect(await answers(place.port)).toBe(true);
 });

@@ -12,6 +12,7 @@ import { SocketKeeper } from '../../../src/agent/keeper/socket-keeper.ts';
 import { closeFd, isListening, listenTcp, localAddress } from '../../../src/sys/socket.ts';
 import { RecordedLog } from '../../certs/recorded-log.ts';
 import { KeeperProcess } from '../../keeper/keeper-process.ts';
+import { answers } from '../answers.ts';
 
 let directory: string;
 let path: string;
@@ -40,18 +41,6 @@ function agent(): SocketKeeper {
 
 const listening = (): number => listenTcp({ address: '127.0.0.1', port: 0, backlog: 8 });
 const portOf = (fd: number): number => localAddress(fd).port;
-
-async function answers(port: number): Promise<boolean> {
-  const socket = connect(port, '127.0.0.1');
-  try {
-    await once(socket, 'connect');
-    return true;
-  } catch {
-    return false;
-  } finally {
-    socket.destroy();
-  }
-}
 
 /** Nobody has it open any more. */
 async function isClosed(port: number): Promise<void> {
